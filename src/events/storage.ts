@@ -1,0 +1,28 @@
+import type { Instant, LogEvent, Position } from "./event.ts";
+import type { EventFilter } from "./filter.ts";
+
+/** What the log needs of a store. Every store of `store/store.ts` has one. */
+export interface EventStorage {
+  /** Made with the database; a cursor of another epoch means nothing here. */
+  readonly epoch: string;
+  /** The position of the newest event, 0 when there was none yet. */
+  readonly tail: Position;
+  /** The position of the oldest event that retention has kept; `tail + 1` when it has kept none. */
+  readonly head: Position;
+
+  /**
+   * The events after `after` that match `filter`, oldest first, at most `limit` of them, and the position up to which the
+   * log was looked through: read on from there. `scannedTo` is `tail` when nothing is left.
+   */
+  read(options: {
+    readonly after: Position;
+    readonly filter: EventFilter;
+    readonly limit: number;
+  }): Promise<{ readonly events: readonly LogEvent[]; readonly scannedTo: Position }>;
+
+  /** The position just before the first event at or after `time`. */
+  positionBefore(time: Instant): Promise<Position>;
+
+  /** Calls `listener` with what each commit added, after it is durable and in the log's order. Returns the way to stop. */
+  onAppend(listener: (events: readonly LogEvent[]) => void): () => void;
+}

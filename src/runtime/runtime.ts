@@ -1,0 +1,206 @@
+import type { Instant } from "../events/event.ts";
+
+/**
+ * A container engine, as much of it as the product needs. What every implementation promises (test/contract/runtime.ts holds it):
+ *
+ * - Every wait ends when its signal aborts, and what it held (sockets, streams) is given back.
+ * - Output has backpressure: what is not read is not fetched. Leaving an iteration early ends it at the engine too.
+ * - `inspect` and `list` say what the engine says, never what was last asked of it.
+ * - Nothing is hardened or defaulted here: a spec reaches the engine as it stands. Policy is decided in containers/.
+ *
+ * Failures: UNAVAILABLE (engine can't be reached; names the endpoint and why), NOT_FOUND (container or image),
+ * FAILED_PRECONDITION (not in a state for it), INVALID_ARGUMENT (the engine refuses the spec), ALREADY_EXISTS (name taken),
+ * RESOURCE_EXHAUSTED (no space), INTERNAL never.
+ */
+export interface Runtime extends AsyncDisposable {
+  /** The engine's endpoint as a person would type it: `unix:///var/run/docker.sock`. */
+  readonly endpoint: string;
+
+  /** Asks the engine who it is; the proof that it lives. */
+  info(signal: AbortSignal): Promise<EngineInfo>;
+
+  /** The digest of the image as the engine has it locally, or `undefined` when it hasn't. */
+  imageDigest(image: string, signal: AbortSignal): Promise<string | undefined>;
+  /** Fetches an image; NOT_FOUND when no registry has it. Each value is a step of progress. */
+  pull(image: string, signal: AbortSignal): AsyncIterable<PullProgress>;
+
+  /** Makes a container, and doesn't start it. */
+  create(spec: ContainerSpec, signal: AbortSignal): Promise<RuntimeId>;
+  /** Starting a running container is no error. A command that can't be started is FAILED_PRECONDITION with the engine's words. */
+  start(id: RuntimeId, signal: AbortSignal): Promise<void>;
+  /** SIGTERM (or the image's stop signal), then SIGKILL after `graceMs` (milliseconds). A container that isn't running is no error. */
+  stop(id: RuntimeId, options: { readonly graceMs: number }, signal: AbortSignal): Promise<void>;
+  kill(id: RuntimeId, options: { readonly signalName: string }, signal: AbortSignal): Promise<void>;
+  pause(id: RuntimeId, signal: AbortSignal): Promise<void>;
+  resume(id: RuntimeId, signal: AbortSignal): Promise<void>;
+  /** Removes the container and its anonymous volumes; a running one is killed first. A container that is gone is no error. */
+  remove(id: RuntimeId, signal: AbortSignal): Promise<void>;
+  inspect(id: RuntimeId, signal: AbortSignal): Promise<ContainerFacts | undefined>;
+  /** All containers, in any state, that carry all of these labels. */
+  list(labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly ContainerFacts[]>;
+
+  /** Output from the engine's log of the container. With `follow` it ends when the container does. */
+  logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncIterable<OutputChunk>;
+  /** Runs a command in a running container. Resolves when it has started. The signal ends the stream, not the process. */
+  exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec>;
+
+  /**
+   * What happens to containers with these labels, from now on: the first value, `{ kind: "watching" }`, comes when the
+   * watch is in force. Throws UNAVAILABLE when the engine's stream is lost; ends only by the signal.
+   */
+  watch(labels: Readonly<Record<string, string>>, signal: AbortSignal): AsyncIterable<RuntimeEvent>;
+}
+
+/** The engine's own id of a container. */
+export type RuntimeId = string & { readonly __brand: "RuntimeId" };
+
+export interface EngineInfo {
+  /** Such as `docker`. */
+  readonly name: string;
+  readonly version: string;
+  readonly apiVersion: string;
+  /** Changes when the engine is another one or was set up anew. */
+  readonly engineId: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+}
+
+export interface ContainerSpec {
+  readonly name: string;
+  readonly image: string;
+  /** Replaces the image's entrypoint when not empty. */
+  readonly command: readonly string[];
+  /** Follows the entrypoint; replaces the image's own arguments when it or `command` is not empty. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** The image's own when empty. */
+  readonly workingDir: string;
+  readonly user?: string;
+  readonly tty?: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly mounts: readonly MountSpec[];
+  readonly ports: readonly PortSpec[];
+  /** `none`, `bridge`, or a network's name. */
+  readonly networkMode: string;
+  readonly limits: LimitSpec;
+  readonly restart: { readonly name: "no" | "on-failure" | "always" | "unless-stopped"; readonly maximumRetryCount: number };
+  readonly readOnlyRootfs: boolean;
+  readonly dropCapabilities: readonly string[];
+  readonly noNewPrivileges: boolean;
+  /** Whether a small init of the engine's reaps zombies and passes on signals. */
+  readonly init: boolean;
+}
+
+export type MountSpec =
+  | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly: boolean }
+  | { readonly kind: "volume"; readonly source: string; readonly target: string; readonly readOnly: boolean }
+  | { readonly kind: "tmpfs"; readonly target: string; readonly readOnly: boolean };
+
+export interface PortSpec {
+  readonly containerPort: number;
+  /** 0: the engine chooses. */
+  readonly hostPort: number;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly hostIp: string;
+}
+
+/** 0n means that the engine's own default holds. */
+export interface LimitSpec {
+  /** Billionths of a CPU. */
+  readonly nanoCpu: bigint;
+  readonly memoryBytes: bigint;
+  /** Memory and swap together, as the engine counts it; -1n is without end. */
+  readonly memorySwapBytes: bigint;
+  readonly pids: bigint;
+}
+
+export type FactState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
+
+/** What the engine says of a container. */
+export interface ContainerFacts {
+  readonly id: RuntimeId;
+  readonly name: string;
+  readonly image: string;
+  readonly imageDigest: string;
+  readonly state: FactState;
+  readonly health: "none" | "starting" | "healthy" | "unhealthy";
+  readonly createdAt: Instant;
+  readonly startedAt?: Instant;
+  readonly exitedAt?: Instant;
+  readonly exitCode?: number;
+  readonly oomKilled: boolean;
+  /** The engine's words for why it could not be started, when there are any. */
+  readonly error?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ports: readonly PortSpec[];
+}
+
+export interface LogOptions {
+  readonly follow: boolean;
+  /** How many of the last lines; all when absent. */
+  readonly tail?: number;
+  readonly since?: Instant;
+  readonly until?: Instant;
+  readonly timestamps: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Uint8Array;
+  /** When timestamps were asked for, and then each chunk is of one line. */
+  readonly at?: Instant;
+}
+
+export interface ExecSpec {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** The container's own when empty. */
+  readonly workingDir: string;
+  /** The container's own when empty. */
+  readonly user: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly size?: { readonly columns: number; readonly rows: number };
+}
+
+/** A command that runs in a container. Disposing gives back its streams and leaves the process alone. */
+export interface Exec extends AsyncDisposable {
+  readonly id: string;
+  /** Read once. With a tty all of it is stdout. Ends when the process has ended and all of its output was read. */
+  readonly output: AsyncIterable<OutputChunk>;
+  /** Resolves when the engine's side has taken it: backpressure. Writing after the process's end is no error. */
+  write(data: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** The process reads end-of-file after what was written. */
+  closeStdin(): Promise<void>;
+  resize(size: { readonly columns: number; readonly rows: number }, signal: AbortSignal): Promise<void>;
+  /** Sends a signal (`TERM`, `SIGINT`, `9`) to the process. FAILED_PRECONDITION when this engine gives no way to it. */
+  signal(name: string, signal: AbortSignal): Promise<void>;
+  /** How it ended; asked after `output` has ended. `running` when the stream was cut under it. */
+  outcome(signal: AbortSignal): Promise<ExecOutcome>;
+}
+
+export type ExecOutcome =
+  | { readonly kind: "exited"; readonly code: number }
+  | { readonly kind: "running" }
+  | { readonly kind: "unknown"; readonly reason: string };
+
+export interface PullProgress {
+  readonly status: string;
+  readonly layer: string;
+  readonly currentBytes: number;
+  readonly totalBytes: number;
+  readonly digest?: string;
+}
+
+export type RuntimeEvent =
+  | { readonly kind: "watching" }
+  | {
+      readonly kind: "changed";
+      readonly id: RuntimeId;
+      /** The engine's word: `start`, `die`, `oom`, `destroy`, `rename`, … */
+      readonly action: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly at: Instant;
+    };
