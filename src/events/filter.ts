@@ -20,7 +20,8 @@ export interface EventFilter {
 
 /** Whether `event` is one that `filter` asks for. */
 export function matches(event: LogEvent, filter: EventFilter): boolean {
-  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(event.type)) return false;
+  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(event.type))
+    return false;
   if (filter.source !== undefined && filter.source !== event.source) return false;
   if (filter.sessionId !== undefined && filter.sessionId !== event.sessionId) return false;
   if (filter.containerId !== undefined && filter.containerId !== event.containerId) return false;

@@ -36,7 +36,7 @@ export interface Store extends AsyncDisposable {
 
 export interface Listing<Row> {
   readonly rows: readonly Row[];
-  /** How many rows the query has in all, over all pages. */
+  /** How many rows the query has in all, over all pages, if the query asked; otherwise how many are on this page. */
   readonly total: number;
   /** Where the next page begins; absent when this is the last one. */
   readonly next?: PagePlace;

@@ -10,6 +10,8 @@ export interface Table<Row> {
   readonly key: (row: Row) => string;
   /** What `where` and `orderBy` can use. Adding one needs a migration. */
   readonly columns: Readonly<Record<string, (row: Row) => ColumnValue>>;
+  /** Whether a row can hold bigints; rows without them are encoded faster. */
+  readonly bigints: "none" | "some";
   /** The labels that `Query.labels` searches. */
   readonly labels?: (row: Row) => Readonly<Record<string, string>>;
 }
@@ -33,7 +35,9 @@ export interface Query {
 /** A page of a query: at most `limit` rows after the place that `after` names. */
 export interface PageQuery extends Query {
   readonly limit: number;
-  readonly after?: PagePlace;
+  readonly after?: PagePlace | undefined;
+  /** Counts the rows of all pages too, which costs a walk over them. */
+  readonly total?: true;
 }
 
 /** Where a page ended: the value of the order's column and the key of its last row. */

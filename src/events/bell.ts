@@ -1,0 +1,36 @@
+/**
+ * Wakes one waiter. Ringing while nobody waits is remembered, so a ring between two waits is not lost.
+ *
+ * @example
+ * const bell = new Bell();
+ * signal.addEventListener("abort", bell.ring, { once: true });
+ * await bell.wait(1_000); // until it rings, or a second has passed
+ */
+export class Bell {
+  #rung = false;
+  #wake: (() => void) | undefined;
+
+  readonly ring = (): void => {
+    this.#rung = true;
+    this.#wake?.();
+  };
+
+  /** @param timeoutMs milliseconds; without end when absent */
+  wait(timeoutMs?: number): Promise<void> {
+    if (this.#rung) {
+      this.#rung = false;
+      return Promise.resolve();
+    }
+    return new Promise<void>((resolve) => {
+      // Longer timers overflow to 1 ms; who waits longer is woken once in 20 days and waits again.
+      const timer =
+        timeoutMs === undefined ? undefined : setTimeout(this.ring, Math.min(timeoutMs, 1_728_000_000));
+      this.#wake = () => {
+        this.#rung = false;
+        this.#wake = undefined;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

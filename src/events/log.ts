@@ -1,0 +1,172 @@
+import { abortFailure } from "../failure.ts";
+import { Bell } from "./bell.ts";
+import { cursorOf, positionOf, tooOld } from "./cursor.ts";
+import type { Instant, LogEvent, Position } from "./event.ts";
+import { type EventFilter, matches } from "./filter.ts";
+import type { EventStorage } from "./storage.ts";
+
+/** What a follower gets: an event, or word of how far it has come while nothing matched. */
+export type LogItem =
+  | { readonly kind: "event"; readonly event: LogEvent }
+  | { readonly kind: "bookmark"; readonly position: Position; readonly at: Instant };
+
+export interface Follow {
+  /** The first event that comes is the first match after this. */
+  readonly after: Position;
+  readonly filter: EventFilter;
+  readonly signal: AbortSignal;
+  /** A bookmark after so many milliseconds without another item; none when absent. */
+  readonly bookmarkEveryMs?: number | undefined;
+}
+
+/** Where a reader wants to begin. */
+export type Beginning =
+  | { readonly kind: "now" }
+  | { readonly kind: "start" }
+  | { readonly kind: "cursor"; readonly cursor: string; readonly field: string }
+  | { readonly kind: "time"; readonly time: Instant };
+
+/** How many events a reader that is behind takes from disk at once. */
+const pageSize = 256;
+
+/**
+ * The one ordered log. Readers pull: one that doesn't read holds a position and nothing else, and is served from memory
+ * while it is near the tail and from disk when it is behind.
+ */
+export class EventLog implements Disposable {
+  readonly #storage: EventStorage;
+  readonly #clock: () => Instant;
+  readonly #memoryCount: number;
+  readonly #bells = new Set<Bell>();
+  readonly #stop: () => void;
+  /** The newest events, without holes, up to the tail. */
+  #recent: LogEvent[] = [];
+
+  /** @param options.memoryCount how many of the newest events are kept in memory, at least */
+  constructor(
+    storage: EventStorage,
+    options: { readonly clock: () => Instant; readonly memoryCount: number },
+  ) {
+    this.#storage = storage;
+    this.#clock = options.clock;
+    this.#memoryCount = options.memoryCount;
+    this.#stop = storage.onAppend((events) => this.#append(events));
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+  }
+
+  get tail(): Position {
+    return this.#storage.tail;
+  }
+
+  /** How many readers follow it now. */
+  get followers(): number {
+    return this.#bells.size;
+  }
+
+  cursor(position: Position): string {
+    return cursorOf(this.#storage.epoch, position);
+  }
+
+  /** The position after which `beginning` has its first event. Fails as `positionOf` does. */
+  async positionAt(beginning: Beginning): Promise<Position> {
+    switch (beginning.kind) {
+      case "now":
+        return this.#storage.tail;
+      case "start":
+        return this.#storage.head - 1;
+      case "cursor":
+        return positionOf(beginning.cursor, { field: beginning.field, storage: this.#storage });
+      case "time":
+        return await this.#storage.positionBefore(beginning.time);
+    }
+  }
+
+  /**
+   * The events after a position that match a filter, those of the past first, then live, without gap or repeat. Ends at
+   * the filter's `endTime`; otherwise by the signal, whose reason it throws.
+   *
+   * Failures: OUT_OF_RANGE with the reason CURSOR_TOO_OLD when retention overtakes a reader that is behind.
+   */
+  async *follow({
+    after,
+    filter,
+    signal,
+    bookmarkEveryMs,
+  }: Follow): AsyncGenerator<LogItem, void, undefined> {
+    const bell = new Bell();
+    this.#bells.add(bell);
+    signal.addEventListener("abort", bell.ring, { once: true });
+    try {
+      let position = after;
+      let toldAt = this.#clock();
+      for (;;) {
+        if (signal.aborted) throw abortFailure(signal);
+        if (position < this.#storage.tail) {
+          const batch = this.#recentAfter(position, filter) ?? (await this.#page(position, filter));
+          for (const event of batch.events) {
+            yield { kind: "event", event };
+            if (signal.aborted) throw abortFailure(signal);
+          }
+          if (batch.events.length > 0) toldAt = this.#clock();
+          position = batch.scannedTo;
+          continue;
+        }
+        const now = this.#clock();
+        if (filter.endTime !== undefined && now >= filter.endTime) return;
+        if (bookmarkEveryMs !== undefined && now - toldAt >= bookmarkEveryMs) {
+          toldAt = now;
+          yield { kind: "bookmark", position, at: now };
+          continue;
+        }
+        await bell.wait(untilNext({ now, toldAt, bookmarkEveryMs, endTime: filter.endTime }));
+      }
+    } finally {
+      this.#bells.delete(bell);
+      signal.removeEventListener("abort", bell.ring);
+    }
+  }
+
+  /** From memory, if memory reaches back that far. At most `pageSize` events are looked at. */
+  #recentAfter(
+    position: Position,
+    filter: EventFilter,
+  ): { events: LogEvent[]; scannedTo: Position } | undefined {
+    const oldest = this.#recent[0]?.position;
+    if (oldest === undefined || position + 1 < oldest) return undefined;
+    const start = position + 1 - oldest;
+    const end = Math.min(start + pageSize, this.#recent.length);
+    const events: LogEvent[] = [];
+    for (let index = start; index < end; index += 1) {
+      const event = this.#recent[index];
+      if (event !== undefined && matches(event, filter)) events.push(event);
+    }
+    return { events, scannedTo: oldest + end - 1 };
+  }
+
+  async #page(position: Position, filter: EventFilter) {
+    if (position + 1 < this.#storage.head) throw tooOld(this.cursor(position), this.#storage);
+    return await this.#storage.read({ after: position, filter, limit: pageSize });
+  }
+
+  #append(events: readonly LogEvent[]): void {
+    for (const event of events) this.#recent.push(event);
+    // Cut seldom and by half, so that an append costs the same on average however much is kept.
+    if (this.#recent.length > this.#memoryCount * 2) this.#recent = this.#recent.slice(-this.#memoryCount);
+    for (const bell of this.#bells) bell.ring();
+  }
+}
+
+function untilNext(state: {
+  readonly now: Instant;
+  readonly toldAt: Instant;
+  readonly bookmarkEveryMs: number | undefined;
+  readonly endTime: Instant | undefined;
+}): number | undefined {
+  const waits: number[] = [];
+  if (state.bookmarkEveryMs !== undefined) waits.push(state.toldAt + state.bookmarkEveryMs - state.now);
+  if (state.endTime !== undefined) waits.push(state.endTime - state.now);
+  return waits.length === 0 ? undefined : Math.max(1, Math.min(...waits));
+}

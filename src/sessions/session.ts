@@ -1,0 +1,203 @@
+import type { Instant, NewEvent } from "../events/event.ts";
+import { Failure } from "../failure.ts";
+import type { Table } from "../store/table.ts";
+
+export type SessionId = string & { readonly __brand: "SessionId" };
+
+export interface Session {
+  readonly id: SessionId;
+  readonly metadata: SessionMetadata;
+  readonly config: SessionConfig;
+  readonly preferences: Preferences;
+  readonly currentTaskId: string;
+  readonly taskHistory: readonly string[];
+  readonly life: Life;
+  readonly createdAt: Instant;
+  readonly updatedAt: Instant;
+  /** In the order of their creation; those that were removed are not in it. */
+  readonly containerIds: readonly string[];
+}
+
+export interface SessionMetadata {
+  readonly name: string;
+  readonly description: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ownerId: string;
+  readonly tags: readonly string[];
+}
+
+export interface SessionConfig {
+  readonly maxContainers: number;
+  /** Nanoseconds from creation; 0n is without end. */
+  readonly maxDurationNs: bigint;
+  /** Nanoseconds without activity; 0n is without end. */
+  readonly idleTimeoutNs: bigint;
+  readonly limits: ResourceLimits;
+  /** Empty: any image. */
+  readonly allowedImages: readonly string[];
+  readonly policy: SessionPolicy;
+}
+
+export interface ResourceLimits {
+  readonly nanoCpu: bigint;
+  readonly memoryBytes: bigint;
+  readonly memorySwap: bigint;
+  readonly pidsLimit: bigint;
+}
+
+export interface SessionPolicy {
+  readonly allowNetwork: boolean;
+  readonly allowedNetworks: readonly string[];
+  readonly allowVolumeMount: boolean;
+  readonly allowedPaths: readonly string[];
+  readonly requireApproval: boolean;
+}
+
+export interface Preferences {
+  readonly timezone: string;
+  readonly language: string;
+  readonly theme: string;
+  readonly notifications: boolean;
+}
+
+/** Why a session ends, and by whom. */
+export interface Closing {
+  readonly reason: string;
+  readonly by: string;
+  readonly since: Instant;
+}
+
+export type Life =
+  | { readonly state: "active" }
+  /** It takes no more work; its containers are being removed. */
+  | ({ readonly state: "closing" } & Closing)
+  | ({ readonly state: "closed"; readonly at: Instant } & Closing);
+
+/** What changes with every use of a session, kept apart so that a message doesn't rewrite the session. */
+export interface Activity {
+  readonly sessionId: SessionId;
+  readonly lastAt: Instant;
+  readonly messageCount: number;
+  /** When the session ends if nothing more happens; `null`: never. */
+  readonly expiresAt: Instant | null;
+  /** When expiry has to look at it next: to announce the end, then to bring it. */
+  readonly dueAt: Instant | null;
+}
+
+export const sessionTable: Table<Session> = {
+  name: "sessions",
+  bigints: "some",
+  key: (session) => session.id,
+  columns: {
+    state: (session) => session.life.state,
+    ownerId: (session) => session.metadata.ownerId,
+    closedAt: (session) => (session.life.state === "closed" ? session.life.at : null),
+  },
+  labels: (session) => session.metadata.labels,
+};
+
+export const activityTable: Table<Activity> = {
+  name: "activities",
+  bigints: "none",
+  key: (activity) => activity.sessionId,
+  columns: { dueAt: (activity) => activity.dueAt },
+};
+
+/** The counter of sessions that are not closed. */
+export const openSessions = "open_sessions";
+
+/** What an expiry announces and ends: the time of either is the earlier of idle time and duration. */
+export function activityAt(
+  session: Session,
+  at: Instant,
+  options: { readonly messageCount: number; readonly noticeMs: number },
+): Activity {
+  const expiresAt = expiryOf(session, at);
+  const dueAt = expiresAt === null ? null : Math.max(at, expiresAt - noticeFor(session, options.noticeMs));
+  return { sessionId: session.id, lastAt: at, messageCount: options.messageCount, expiresAt, dueAt };
+}
+
+/** What `session` is found to need at `now`. */
+export function expiryStep(
+  session: Session,
+  activity: Activity,
+  now: Instant,
+):
+  | { readonly kind: "none" }
+  | { readonly kind: "announce"; readonly expiresAt: Instant }
+  | { readonly kind: "end"; readonly reason: string } {
+  if (session.life.state !== "active" || activity.expiresAt === null || activity.dueAt === null)
+    return { kind: "none" };
+  if (now >= activity.expiresAt) return { kind: "end", reason: expiryReason(session, activity) };
+  if (now >= activity.dueAt) return { kind: "announce", expiresAt: activity.expiresAt };
+  return { kind: "none" };
+}
+
+/**
+ * The session, if it takes work.
+ *
+ * Failures: NOT_FOUND when there is none, FAILED_PRECONDITION when it is closing or closed.
+ */
+export function activeSession(
+  session: Session | undefined,
+  wanted: { readonly id: string; readonly doing: string },
+): Session {
+  const found = knownSession(session, wanted);
+  if (found.life.state === "active") return found;
+  throw new Failure(
+    "failed_precondition",
+    `Cannot ${wanted.doing} "${wanted.id}": the session is ${found.life.state} since ${new Date(found.life.since).toISOString()} (${found.life.reason || "no reason given"})`,
+    { reason: "SESSION_CLOSED", metadata: { session_id: wanted.id, state: found.life.state } },
+  );
+}
+
+/** The session. Failures: NOT_FOUND when there is none. */
+export function knownSession(
+  session: Session | undefined,
+  wanted: { readonly id: string; readonly doing: string },
+): Session {
+  if (session !== undefined) return session;
+  throw new Failure("not_found", `Cannot ${wanted.doing} "${wanted.id}": there is no session with this id`, {
+    reason: "SESSION_NOT_FOUND",
+    metadata: { session_id: wanted.id },
+  });
+}
+
+/** An event about `session`, with what all of them carry. */
+export function sessionEvent(
+  session: Session,
+  event: Omit<NewEvent, "labels" | "sessionId" | "userId">,
+): NewEvent {
+  return {
+    ...event,
+    sessionId: session.id,
+    labels: session.metadata.labels,
+    ...(session.metadata.ownerId === "" ? {} : { userId: session.metadata.ownerId }),
+  };
+}
+
+const nsPerMs = 1_000_000n;
+
+function expiryOf(session: Session, lastAt: Instant): Instant | null {
+  const ends: Instant[] = [];
+  const { maxDurationNs, idleTimeoutNs } = session.config;
+  if (maxDurationNs > 0n) ends.push(session.createdAt + Number(maxDurationNs / nsPerMs));
+  if (idleTimeoutNs > 0n) ends.push(lastAt + Number(idleTimeoutNs / nsPerMs));
+  return ends.length === 0 ? null : Math.min(...ends);
+}
+
+/** A short-lived session is announced when a tenth of its time is left. */
+function noticeFor(session: Session, noticeMs: number): number {
+  const times = [session.config.maxDurationNs, session.config.idleTimeoutNs].filter((time) => time > 0n);
+  const shortest = Math.min(...times.map((time) => Number(time / nsPerMs)));
+  return Math.min(noticeMs, shortest / 10);
+}
+
+function expiryReason(session: Session, activity: Activity): string {
+  const { maxDurationNs, idleTimeoutNs } = session.config;
+  const lived =
+    maxDurationNs > 0n && activity.expiresAt === session.createdAt + Number(maxDurationNs / nsPerMs);
+  return lived
+    ? `max_duration_ns is over: it was open for ${Number(maxDurationNs) / 1e9} s`
+    : `idle_timeout_ns is over: nothing happened for ${Number(idleTimeoutNs) / 1e9} s`;
+}

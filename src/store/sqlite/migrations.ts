@@ -1,0 +1,66 @@
+/** The steps from an empty file to the present shape. A step that has been released is never changed: add the next one. */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta ("key" TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+  CREATE TABLE counters ("key" TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+
+  CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    source TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    sessionId TEXT,
+    containerId TEXT,
+    taskId TEXT,
+    agentId TEXT,
+    labels TEXT,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX events_at ON events (at);
+
+  CREATE TABLE sessions (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    labels TEXT,
+    state TEXT NOT NULL,
+    ownerId TEXT NOT NULL,
+    closedAt INTEGER
+  ) STRICT;
+  CREATE INDEX sessions_state ON sessions (state, "key");
+  CREATE INDEX sessions_owner ON sessions (ownerId, "key");
+  CREATE INDEX sessions_closed ON sessions (closedAt) WHERE closedAt IS NOT NULL;
+
+  CREATE TABLE activities (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    dueAt INTEGER
+  ) STRICT;
+  CREATE INDEX activities_due ON activities (dueAt) WHERE dueAt IS NOT NULL;
+
+  CREATE TABLE messages (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    sessionId TEXT NOT NULL,
+    ordinal INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX messages_ordinal ON messages (sessionId, ordinal, "key");
+
+  CREATE TABLE containers (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    labels TEXT,
+    sessionId TEXT NOT NULL,
+    state TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX containers_session ON containers (sessionId, "key");
+
+  CREATE TABLE answers (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    expiresAt INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX answers_expiry ON answers (expiresAt);
+  `,
+];

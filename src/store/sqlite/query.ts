@@ -1,0 +1,88 @@
+import type { SQLQueryBindings } from "bun:sqlite";
+import type { ColumnValue, PageQuery, Query, Range } from "../table.ts";
+
+export interface Sql {
+  readonly text: string;
+  readonly values: SQLQueryBindings[];
+}
+
+/** The statement that reads a page of `table`, one row more than asked for, so that the last page is known. */
+export function pageSql(table: string, query: PageQuery): Sql {
+  const { text, values } = conditions(query);
+  const order = query.orderBy === undefined ? '"key"' : column(query.orderBy);
+  const direction = query.descending ? "DESC" : "ASC";
+  const terms = [...text];
+  if (query.after !== undefined) {
+    const beyond = query.descending ? "<" : ">";
+    if (query.orderBy === undefined) {
+      terms.push(`"key" ${beyond} ?`);
+      values.push(query.after.key);
+    } else {
+      terms.push(`(${order}, "key") ${beyond} (?, ?)`);
+      values.push(query.after.value, query.after.key);
+    }
+  }
+  const ordering =
+    query.orderBy === undefined ? `"key" ${direction}` : `${order} ${direction}, "key" ${direction}`;
+  values.push(query.limit + 1);
+  return { text: `SELECT body FROM "${table}"${where(terms)} ORDER BY ${ordering} LIMIT ?`, values };
+}
+
+/** The statement that counts the rows of a query. */
+export function countSql(table: string, query: Query): Sql {
+  const { text, values } = conditions(query);
+  return { text: `SELECT count(*) AS count FROM "${table}"${where(text)}`, values };
+}
+
+/** The terms that say that `labels` (a JSON object in the column of that name) has all of these. */
+export function labelTerms(labels: Readonly<Record<string, string>>): {
+  text: string[];
+  values: SQLQueryBindings[];
+} {
+  const text: string[] = [];
+  const values: SQLQueryBindings[] = [];
+  for (const [name, value] of Object.entries(labels)) {
+    text.push("EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)");
+    values.push(name, value);
+  }
+  return { text, values };
+}
+
+function conditions(query: Query): { text: string[]; values: SQLQueryBindings[] } {
+  const { text, values } = labelTerms(query.labels ?? {});
+  for (const [name, wanted] of Object.entries(query.where ?? {})) {
+    if (Array.isArray(wanted)) {
+      text.push(`${column(name)} IN (${wanted.map(() => "?").join(", ")})`);
+      values.push(...wanted);
+    } else if (wanted === null) {
+      text.push(`${column(name)} IS NULL`);
+    } else if (typeof wanted === "object") {
+      addRange({ text, values }, column(name), wanted as Range); // neither array nor null: a Range, by the type of where
+    } else {
+      text.push(`${column(name)} = ?`);
+      values.push(wanted as ColumnValue); // a string or a number, by the type of where
+    }
+  }
+  return { text, values };
+}
+
+const operators = { gt: ">", gte: ">=", lt: "<", lte: "<=" } as const;
+
+function addRange(into: { text: string[]; values: SQLQueryBindings[] }, name: string, range: Range): void {
+  for (const bound of ["gt", "gte", "lt", "lte"] as const) {
+    const value = range[bound];
+    if (value === undefined) continue;
+    into.text.push(`${name} ${operators[bound]} ?`);
+    into.values.push(value);
+  }
+}
+
+function where(terms: readonly string[]): string {
+  return terms.length === 0 ? "" : ` WHERE ${terms.join(" AND ")}`;
+}
+
+/** Column names come from Table declarations, never from requests; this holds that. */
+function column(name: string): string {
+  if (!/^[a-zA-Z]+$/.test(name)) throw new Error(`"${name}" can't be a column's name`);
+  return `"${name}"`;
+}

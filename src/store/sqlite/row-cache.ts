@@ -1,0 +1,47 @@
+/**
+ * Rows that were read or written lately, so that what is asked for again is not decoded again. One process writes the
+ * database, so the cache is never stale; whoever rolls back clears it. Bounded by the size of the rows' JSON text.
+ */
+export class RowCache {
+  readonly #entries = new Map<string, { readonly row: unknown; readonly size: number }>();
+  readonly #maxSize: number;
+  #size = 0;
+
+  /** @param maxSize in UTF-16 units of JSON text */
+  constructor(maxSize: number) {
+    this.#maxSize = maxSize;
+  }
+
+  get(table: string, key: string): unknown {
+    return this.#entries.get(`${table}/${key}`)?.row;
+  }
+
+  set(table: string, key: string, row: unknown, size: number): void {
+    const name = `${table}/${key}`;
+    this.#drop(name);
+    if (size > this.#maxSize / 16) return;
+    this.#entries.set(name, { row, size });
+    this.#size += size;
+    while (this.#size > this.#maxSize) {
+      const oldest = this.#entries.keys().next();
+      if (oldest.done) return;
+      this.#drop(oldest.value);
+    }
+  }
+
+  delete(table: string, key: string): void {
+    this.#drop(`${table}/${key}`);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#size = 0;
+  }
+
+  #drop(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return;
+    this.#entries.delete(name);
+    this.#size -= entry.size;
+  }
+}

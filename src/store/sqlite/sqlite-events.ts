@@ -1,0 +1,146 @@
+import type { Database, SQLQueryBindings } from "bun:sqlite";
+import type { Instant, LogEvent, NewEvent, Position } from "../../events/event.ts";
+import type { EventFilter } from "../../events/filter.ts";
+import type { EventStorage } from "../../events/storage.ts";
+import { labelTerms } from "./query.ts";
+import { decodeRow, encodeRow } from "./row-codec.ts";
+import { sqliteFailure } from "./sqlite-failures.ts";
+
+/** How many positions one read looks through: bounds the time in which a rare filter holds the event loop. */
+const scanWindow = 20_000;
+
+/** The events table: written inside the store's transaction, read by the log. */
+export class SqliteEvents implements EventStorage {
+  readonly epoch: string;
+  readonly #database: Database;
+  readonly #listeners = new Set<(events: readonly LogEvent[]) => void>();
+  #head: Position;
+  #tail: Position;
+
+  constructor(database: Database) {
+    this.#database = database;
+    const meta = database
+      .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'epoch'")
+      .get();
+    this.epoch = meta?.value ?? "";
+    // The newest event is never trimmed, so an empty table is one that never had any.
+    const bounds = database
+      .query<{ head: number | null; tail: number | null }, []>(
+        "SELECT (SELECT min(position) FROM events) AS head, (SELECT max(position) FROM events) AS tail",
+      )
+      .get();
+    this.#head = bounds?.head ?? 1;
+    this.#tail = bounds?.tail ?? 0;
+  }
+
+  get tail(): Position {
+    return this.#tail;
+  }
+
+  get head(): Position {
+    return this.#head;
+  }
+
+  /** Writes one event at `position`; the caller holds the transaction, and calls `published` after its commit. */
+  insert(position: Position, event: NewEvent): LogEvent {
+    const entry: LogEvent = { ...event, position, id: Bun.randomUUIDv7() };
+    this.#database
+      .query(
+        "INSERT INTO events (position, at, type, source, priority, sessionId, containerId, taskId, agentId, labels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      )
+      .run(
+        position,
+        event.at,
+        event.type,
+        event.source,
+        event.priority ?? "normal",
+        event.sessionId ?? null,
+        event.containerId ?? null,
+        event.taskId ?? null,
+        event.agentId ?? null,
+        event.labels === undefined ? null : JSON.stringify(event.labels),
+        encodeRow(entry, "none"),
+      );
+    return entry;
+  }
+
+  /** Tells the listeners what a commit has added. */
+  published(events: readonly LogEvent[]): void {
+    const last = events.at(-1);
+    if (last === undefined) return;
+    this.#tail = last.position;
+    for (const listener of this.#listeners) listener(events);
+  }
+
+  onAppend(listener: (events: readonly LogEvent[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async read(options: {
+    readonly after: Position;
+    readonly filter: EventFilter;
+    readonly limit: number;
+  }): Promise<{ readonly events: readonly LogEvent[]; readonly scannedTo: Position }> {
+    const upTo = Math.min(this.#tail, options.after + scanWindow);
+    const { text, values } = filterTerms(options.filter);
+    const terms = ["position > ?", "position <= ?", ...text].join(" AND ");
+    try {
+      const rows = this.#database
+        .query<{ body: string }, SQLQueryBindings[]>(
+          `SELECT body FROM events WHERE ${terms} ORDER BY position LIMIT ?`,
+        )
+        .all(options.after, upTo, ...values, options.limit);
+      const events = rows.map(({ body }) => decodeRow(body) as LogEvent); // insert() is the only writer
+      const last = events.at(-1);
+      return {
+        events,
+        scannedTo: last !== undefined && events.length === options.limit ? last.position : upTo,
+      };
+    } catch (error) {
+      throw sqliteFailure(error, "read the event log");
+    }
+  }
+
+  async positionBefore(time: Instant): Promise<Position> {
+    const first = this.#database
+      .query<{ position: number | null }, [number]>(
+        "SELECT min(position) AS position FROM events WHERE at >= ?",
+      )
+      .get(time)?.position;
+    return first === null || first === undefined ? this.#tail : first - 1;
+  }
+
+  /** Removes at most `limit` of the oldest events, those before `before`; the newest one stays. */
+  trim(before: Position, limit: number): number {
+    const upTo = Math.min(before, this.#head + limit, this.#tail);
+    if (upTo <= this.#head) return 0;
+    this.#database.query("DELETE FROM events WHERE position < ?").run(upTo);
+    const removed = upTo - this.#head;
+    this.#head = upTo;
+    return removed;
+  }
+}
+
+function filterTerms(filter: EventFilter): { text: string[]; values: SQLQueryBindings[] } {
+  const { text, values } = labelTerms(filter.labels ?? {});
+  for (const name of ["source", "sessionId", "containerId", "taskId", "agentId", "priority"] as const) {
+    const wanted = filter[name];
+    if (wanted === undefined) continue;
+    text.push(`${name} = ?`);
+    values.push(wanted);
+  }
+  if (filter.types !== undefined && filter.types.length > 0) {
+    text.push(`type IN (${filter.types.map(() => "?").join(", ")})`);
+    values.push(...filter.types);
+  }
+  if (filter.startTime !== undefined) {
+    text.push("at >= ?");
+    values.push(filter.startTime);
+  }
+  if (filter.endTime !== undefined) {
+    text.push("at < ?");
+    values.push(filter.endTime);
+  }
+  return { text, values };
+}

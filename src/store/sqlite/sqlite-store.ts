@@ -1,0 +1,250 @@
+import type { Database, SQLQueryBindings } from "bun:sqlite";
+import type { LogEvent, Position } from "../../events/event.ts";
+import { Failure } from "../../failure.ts";
+import type { Decision, Listing, Load, Loaded, Loads, Store } from "../store.ts";
+import type { PageQuery, Query, Table } from "../table.ts";
+import { openDatabase } from "./database.ts";
+import { countSql, pageSql } from "./query.ts";
+import { RowCache } from "./row-cache.ts";
+import { decodeRow, encodeRow } from "./row-codec.ts";
+import { SqliteEvents } from "./sqlite-events.ts";
+import { sqliteFailure } from "./sqlite-failures.ts";
+
+/** The bound on what one commit holds: it bounds how long the event loop is held. */
+const maxBatch = 512;
+
+/** The bound on changes that wait for a commit; beyond it a change is refused at once. */
+const maxWaiting = 20_000;
+
+/** In UTF-16 units of JSON text. */
+const cacheSize = 16_000_000;
+
+interface Waiting {
+  readonly load: Loads;
+  readonly decide: (loaded: Loaded<Loads>) => Decision<unknown>;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * A store in one SQLite file (WAL, synchronous=FULL) that this process alone has open. Changes that arrive while a commit
+ * is made are committed together by the next one, with one fsync.
+ */
+export class SqliteStore implements Store {
+  readonly events: SqliteEvents;
+  /** Made with the database: tells this install's containers from others'. UUIDv7. */
+  readonly install: string;
+  readonly #database: Database;
+  readonly #cache = new RowCache(cacheSize);
+  #waiting: Waiting[] = [];
+  #scheduled = false;
+  #closed = false;
+
+  /** Fails as `openDatabase` does. */
+  constructor(path: string, options: { readonly migrations?: readonly string[] } = {}) {
+    this.#database = openDatabase(path, options.migrations);
+    this.events = new SqliteEvents(this.#database);
+    const meta = this.#database
+      .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'install'")
+      .get();
+    this.install = meta?.value ?? "";
+  }
+
+  async get<Row>(table: Table<Row>, key: string): Promise<Row | undefined> {
+    return this.#reading(`read ${table.name}`, () => this.#row(table, key));
+  }
+
+  async list<Row>(table: Table<Row>, query: PageQuery): Promise<Listing<Row>> {
+    return this.#reading(`list ${table.name}`, () => {
+      const { text, values } = pageSql(table.name, query);
+      const found = this.#database.query<{ body: string }, SQLQueryBindings[]>(text).all(...values);
+      const rows = found.slice(0, query.limit).map(({ body }) => decodeRow(body) as Row); // put() is the only writer
+      const last = rows.at(-1);
+      const more = found.length > query.limit && last !== undefined;
+      const value =
+        last === undefined || query.orderBy === undefined ? null : columnOf(table, query.orderBy, last);
+      return {
+        rows,
+        total: query.total ? this.#count(table, query) : rows.length,
+        ...(more ? { next: { value, key: table.key(last) } } : {}),
+        position: this.events.tail,
+      };
+    });
+  }
+
+  async count<Row>(table: Table<Row>, query: Query): Promise<number> {
+    return this.#reading(`count ${table.name}`, () => this.#count(table, query));
+  }
+
+  change<Names extends Loads, Result>(
+    load: Names,
+    decide: (loaded: Loaded<Names>) => Decision<Result>,
+  ): Promise<Result> {
+    if (this.#closed) return Promise.reject(closedFailure());
+    if (this.#waiting.length >= maxWaiting) return Promise.reject(busyFailure());
+    return new Promise<Result>((resolve, reject) => {
+      // Result and Names are this call's own on both ends of the queue, so widening them here is undone by resolve.
+      this.#waiting.push({ load, decide, resolve, reject } as Waiting);
+      this.#schedule();
+    });
+  }
+
+  async trimEvents(before: Position, options: { readonly limit: number }): Promise<number> {
+    return this.#reading("trim the event log", () => this.events.trim(before, options.limit));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    while (this.#waiting.length > 0) this.#commitBatch();
+    this.#closed = true;
+    this.#database.close();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // After this turn of the event loop: all requests that have arrived by then share the commit.
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#commitBatch();
+      if (this.#waiting.length > 0) this.#schedule();
+    });
+  }
+
+  #commitBatch(): void {
+    const batch = this.#waiting.splice(0, maxBatch);
+    if (batch.length === 0 || this.#closed) return;
+    if (this.#commit(batch) === "retry_alone") {
+      for (const waiting of batch) this.#commit([waiting]);
+    }
+  }
+
+  /** Commits `batch` in one transaction. A write that fails in a batch of many undoes all: they are then tried one by one. */
+  #commit(batch: readonly Waiting[]): "settled" | "retry_alone" {
+    const settlements: (() => void)[] = [];
+    const appended: LogEvent[] = [];
+    try {
+      this.#database.query("BEGIN IMMEDIATE").run();
+      for (const waiting of batch) this.#apply(waiting, appended, settlements);
+      this.#database.query("COMMIT").run();
+    } catch (error) {
+      this.#rollback();
+      if (batch.length > 1) return "retry_alone";
+      const failure = sqliteFailure(error, "save the change");
+      for (const waiting of batch) waiting.reject(failure);
+      return "settled";
+    }
+    for (const settle of settlements) settle();
+    this.events.published(appended);
+    return "settled";
+  }
+
+  /** Decides one change and writes it. A decision that throws has written nothing, so only its own caller hears of it. */
+  #apply(waiting: Waiting, appended: LogEvent[], settlements: (() => void)[]): void {
+    const loaded: Record<string, unknown> = {};
+    for (const name in waiting.load) {
+      const load = waiting.load[name];
+      if (load !== undefined) loaded[name] = this.#load(load);
+    }
+    let decision: Decision<unknown>;
+    try {
+      decision = waiting.decide(loaded as Loaded<Loads>); // built from the same names just above
+    } catch (error) {
+      settlements.push(() => waiting.reject(error));
+      return;
+    }
+    for (const change of decision.rows) {
+      if ("put" in change) this.#put(change.table, change.put);
+      else this.#remove(change.table, change.remove);
+    }
+    for (const event of decision.events) {
+      appended.push(this.events.insert(this.events.tail + appended.length + 1, event));
+    }
+    settlements.push(() => waiting.resolve(decision.result));
+  }
+
+  #rollback(): void {
+    this.#cache.clear();
+    // A full disk can end the transaction by itself.
+    if (this.#database.inTransaction) this.#database.query("ROLLBACK").run();
+  }
+
+  #load(load: Load<unknown>): unknown {
+    return "count" in load ? this.#count(load.table, load.count) : this.#row(load.table, load.key);
+  }
+
+  #row<Row>(table: Table<Row>, key: string): Row | undefined {
+    const cached = this.#cache.get(table.name, key);
+    if (cached !== undefined) return cached as Row; // set() below was given a Row of this table
+    const found = this.#database
+      .query<{ body: string }, [string]>(`SELECT body FROM "${table.name}" WHERE "key" = ?`)
+      .get(key);
+    if (found === null) return undefined;
+    const row = decodeRow(found.body) as Row; // put() is the only writer
+    this.#cache.set(table.name, key, row, found.body.length);
+    return row;
+  }
+
+  #count<Row>(table: Table<Row>, query: Query): number {
+    const { text, values } = countSql(table.name, query);
+    return this.#database.query<{ count: number }, SQLQueryBindings[]>(text).get(...values)?.count ?? 0;
+  }
+
+  #put<Row>(table: Table<Row>, row: Row): void {
+    const key = table.key(row);
+    const body = encodeRow(row, table.bigints);
+    const values: SQLQueryBindings[] = [key, body];
+    for (const name in table.columns) values.push(columnOf(table, name, row));
+    if (table.labels !== undefined) values.push(JSON.stringify(table.labels(row)));
+    this.#database.query(putSql(table)).run(...values);
+    if (this.#cache.get(table.name, key) !== undefined) this.#cache.set(table.name, key, row, body.length);
+  }
+
+  #remove<Row>(table: Table<Row>, key: string): void {
+    this.#database.query(`DELETE FROM "${table.name}" WHERE "key" = ?`).run(key);
+    this.#cache.delete(table.name, key);
+  }
+
+  #reading<Result>(doing: string, read: () => Result): Result {
+    if (this.#closed) throw closedFailure();
+    try {
+      return read();
+    } catch (error) {
+      throw sqliteFailure(error, doing);
+    }
+  }
+}
+
+const statements = new WeakMap<object, string>();
+
+function putSql<Row>(table: Table<Row>): string {
+  const known = statements.get(table);
+  if (known !== undefined) return known;
+  const names = ['"key"', "body", ...Object.keys(table.columns).map((name) => `"${name}"`)];
+  if (table.labels !== undefined) names.push("labels");
+  const updates = names.slice(1).map((name) => `${name} = excluded.${name}`);
+  const text = `INSERT INTO "${table.name}" (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")}) ON CONFLICT ("key") DO UPDATE SET ${updates.join(", ")}`;
+  statements.set(table, text);
+  return text;
+}
+
+function columnOf<Row>(table: Table<Row>, name: string, row: Row) {
+  const read = table.columns[name];
+  if (read === undefined) throw new Error(`table ${table.name} has no column "${name}"`);
+  return read(row);
+}
+
+function closedFailure(): Failure {
+  return new Failure("unavailable", "Cannot use the store: it is closed", { reason: "SHUTTING_DOWN" });
+}
+
+function busyFailure(): Failure {
+  return new Failure(
+    "resource_exhausted",
+    `Cannot save the change: ${maxWaiting} others wait for the disk already`,
+    {
+      reason: "STORE_BUSY",
+      retryAfterMs: 1_000,
+    },
+  );
+}
