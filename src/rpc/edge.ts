@@ -1,0 +1,22 @@
+import type { Failure } from "../failure.ts";
+import type { Call, Caller } from "./call.ts";
+import type { Http2Connection } from "./http2.ts";
+import type { Patience } from "./patience.ts";
+
+/** What the calls of one server share. */
+export interface Edge {
+  /** Told of what a handler threw that is not a Failure. */
+  readonly report: (defect: unknown, call: Call) => void;
+  readonly callerOf: (connection: Http2Connection | undefined) => Caller;
+  readonly maxMessageBytes: number;
+  readonly patience: Patience;
+  /** The calls that want to hear of the server's stop. */
+  readonly open: Set<Abortable>;
+  /** Why no call is begun any more. */
+  stopped: Failure | undefined;
+}
+
+export interface Abortable {
+  fail(reason: Failure): void;
+  abort(reason: Failure): void;
+}
