@@ -1,0 +1,214 @@
+import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { abortFailure, Failure } from "../../failure.ts";
+import type { Exec, ExecOutcome, ExecSpec, OutputChunk, RuntimeId } from "../runtime.ts";
+import { demux } from "./demux.ts";
+import type { Engine } from "./engine.ts";
+import { signalExec } from "./exec-signal.ts";
+import { engineFailure, unreachable } from "./failures.ts";
+import { named, pathOf } from "./lifecycle.ts";
+import { envList } from "./spec.ts";
+
+/**
+ * Runs a command in a running container. A command that can't be started has the engine's words as its output and ends
+ * with the code 126 or 127, as a shell would have it: the engine opens the stream before it tries.
+ */
+export async function startExec(
+  engine: Engine,
+  id: RuntimeId,
+  spec: ExecSpec,
+  signal: AbortSignal,
+): Promise<Exec> {
+  const doing = `run a command in ${named(id)}`;
+  const created = await engine.call(
+    { doing, method: "POST", path: `${pathOf(id)}/exec`, body: execBody(spec) },
+    z.object({ Id: z.string() }),
+    signal,
+  );
+  const path = `/exec/${created.Id}`;
+  const body = { Detach: false, Tty: spec.tty };
+  const socket = await engine.hijack({ doing, method: "POST", path: `${path}/start`, body }, signal);
+  const exec = new DockerExec(engine, { containerId: id, execId: created.Id, spec, socket, signal });
+  try {
+    if (spec.tty && spec.size !== undefined) await exec.resizeFirst(spec.size, signal);
+    return exec;
+  } catch (error) {
+    await exec[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function execBody(spec: ExecSpec): object {
+  return {
+    Cmd: spec.command,
+    Env: envList(spec.env),
+    ...(spec.workingDir === "" ? {} : { WorkingDir: spec.workingDir }),
+    ...(spec.user === "" ? {} : { User: spec.user }),
+    Tty: spec.tty,
+    AttachStdin: spec.stdin,
+    AttachStdout: true,
+    AttachStderr: true,
+    // Known from API 1.42 on; a window that is there from the first moment.
+    ...(spec.tty && spec.size !== undefined ? { ConsoleSize: [spec.size.rows, spec.size.columns] } : {}),
+  };
+}
+
+interface ExecParts {
+  readonly containerId: RuntimeId;
+  readonly execId: string;
+  readonly spec: ExecSpec;
+  readonly socket: Socket;
+  readonly signal: AbortSignal;
+}
+
+/** How often and after which waits, in milliseconds, an engine is asked again that says that an ended process runs. */
+const OUTCOME_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
+/** The same for the first window size, which an engine refuses until the process is there. */
+const RESIZE_WAITS = [5, 10, 20, 40, 80, 160, 320] as const;
+
+const ExecState = z.object({
+  Running: z.boolean(),
+  ExitCode: z.number().nullish(),
+  Pid: z.number().default(0),
+});
+
+class DockerExec implements Exec {
+  readonly id: string;
+  readonly output: AsyncIterable<OutputChunk>;
+  readonly #engine: Engine;
+  readonly #parts: ExecParts;
+  readonly #path: string;
+  /** Whether the engine closed the stream by itself: then the process has ended or the engine has. */
+  #ended = false;
+
+  constructor(engine: Engine, parts: ExecParts) {
+    this.id = parts.execId;
+    this.#engine = engine;
+    this.#parts = parts;
+    this.#path = `/exec/${parts.execId}`;
+    this.output = this.#read();
+  }
+
+  async write(data: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { socket, spec } = this.#parts;
+    if (signal.aborted) throw abortFailure(signal);
+    if (!spec.stdin) throw this.#failure("failed_precondition", "write to", "it was started without stdin");
+    if (!socket.writable || data.length === 0) return;
+    if (socket.write(data)) return;
+    await drained(socket, signal);
+  }
+
+  async closeStdin(): Promise<void> {
+    const { socket, spec } = this.#parts;
+    if (spec.stdin && socket.writable) socket.end();
+  }
+
+  async resize(
+    size: { readonly columns: number; readonly rows: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const query = { h: size.rows, w: size.columns };
+    const kinds = { 400: "failed_precondition", 500: "failed_precondition" } as const;
+    const doing = `resize the terminal of exec "${this.#shortId}"`;
+    await this.#engine.act({ doing, method: "POST", path: `${this.#path}/resize`, query, kinds }, signal);
+  }
+
+  /** The engine takes a size only once the process runs, and its stream opens a moment before that. */
+  async resizeFirst(
+    size: { readonly columns: number; readonly rows: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const waitMs of RESIZE_WAITS) {
+      try {
+        return await this.resize(size, signal);
+      } catch (error) {
+        if (!(error instanceof Failure && error.kind === "failed_precondition")) throw error;
+      }
+      await delay(waitMs);
+    }
+  }
+
+  async signal(name: string, signal: AbortSignal): Promise<void> {
+    const doing = `send ${name} to exec "${this.#shortId}"`;
+    const { Running, Pid } = await this.#inspect(doing, signal);
+    if (!Running || Pid === 0)
+      throw new Failure("failed_precondition", `Cannot ${doing}: its process does not run`);
+    const { containerId, spec } = this.#parts;
+    const run = (command: readonly string[]): Promise<Exec> =>
+      startExec(this.#engine, containerId, { ...BARE, command, user: spec.user }, signal);
+    await signalExec({ doing, name, pid: Pid, containerId, endpoint: this.#engine.endpoint, run }, signal);
+  }
+
+  async outcome(signal: AbortSignal): Promise<ExecOutcome> {
+    const doing = `ask how exec "${this.#shortId}" ended`;
+    for (const waitMs of this.#ended ? [...OUTCOME_WAITS, 0] : [0]) {
+      try {
+        const { Running, ExitCode } = await this.#inspect(doing, signal);
+        if (!Running && typeof ExitCode === "number") return { kind: "exited", code: ExitCode };
+        if (!Running && !this.#ended) return { kind: "running" };
+      } catch (error) {
+        if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+        return {
+          kind: "unknown",
+          reason: "the engine has forgotten the command: its container is gone or was started anew",
+        };
+      }
+      if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) throw abortFailure(signal);
+    }
+    return { kind: "running" };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#parts.socket.destroy();
+  }
+
+  get #shortId(): string {
+    return this.id.slice(0, 12);
+  }
+
+  #inspect(doing: string, signal: AbortSignal): Promise<z.infer<typeof ExecState>> {
+    return this.#engine.call({ doing, method: "GET", path: `${this.#path}/json` }, ExecState, signal);
+  }
+
+  async *#read(): AsyncGenerator<OutputChunk> {
+    const { socket, spec, signal, containerId } = this.#parts;
+    const doing = `read the output of exec "${this.#shortId}" in ${named(containerId)}`;
+    const at = { doing, endpoint: this.#engine.endpoint.name };
+    try {
+      if (spec.tty) for await (const data of socket) yield { stream: "stdout", data };
+      else yield* demux(socket, { wholeFrames: false, broken: (why) => unreachable(at, why) });
+      this.#ended = true;
+    } catch (error) {
+      if (signal.aborted) throw abortFailure(signal);
+      throw engineFailure(error, at);
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  #failure(kind: Failure["kind"], verb: string, state: string): Failure {
+    return new Failure(kind, `Cannot ${verb} exec "${this.#shortId}": ${state}`);
+  }
+}
+
+/** A command that says and hears nothing. */
+const BARE: Omit<ExecSpec, "command" | "user"> = { env: {}, workingDir: "/", tty: false, stdin: false };
+
+/** Resolves when the socket has room again, or is closed: what was written to a process that ended is nobody's. */
+function drained(socket: Socket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      socket.off("drain", settle);
+      socket.off("close", settle);
+      signal.removeEventListener("abort", settle);
+      if (signal.aborted) reject(abortFailure(signal));
+      else resolve();
+    };
+    socket.on("drain", settle);
+    socket.on("close", settle);
+    signal.addEventListener("abort", settle, { once: true });
+    if (socket.destroyed) settle();
+  });
+}

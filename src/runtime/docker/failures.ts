@@ -1,0 +1,117 @@
+import { Failure, type FailureKind } from "../../failure.ts";
+
+/** What was being done, for the message: `start container "4f1c…"`. */
+export interface Doing {
+  readonly doing: string;
+  readonly endpoint: string;
+}
+
+/** What a status of the engine means where that is not the usual. */
+export type RefusalKinds = Readonly<Record<number, FailureKind>>;
+
+/** The Failure for whatever a call to the engine threw: its refusal, or that it can't be reached. */
+export function engineFailure(error: unknown, at: Doing, kinds: RefusalKinds = {}): Failure {
+  if (error instanceof Failure) return error;
+  const refusal = readRefusal(error);
+  if (refusal === undefined) return unreachable(at, whyUnreachable(error), error);
+  const words = plainWords(refusal.words);
+  const kind = refusalKind(refusal.status, words, kinds);
+  if (kind === "unavailable" && kinds[refusal.status] === undefined) {
+    return unreachable(at, `it answers ${refusal.status}: ${words}`, error);
+  }
+  return new Failure(kind, `Cannot ${at.doing}: ${words}`, { cause: error });
+}
+
+/** The Failure that says that there is no engine to talk to, where, and why. */
+export function unreachable(at: Doing, why: string, cause?: unknown): Failure {
+  return new Failure(
+    "unavailable",
+    `Cannot ${at.doing}: the container engine at ${at.endpoint} can't be used: ${why}`,
+    {
+      reason: "RUNTIME_UNAVAILABLE",
+      metadata: { endpoint: at.endpoint },
+      cause,
+    },
+  );
+}
+
+/** The engine's words without the chain of components that passed them on, and with ids cut to 12 characters. */
+export function plainWords(words: string): string {
+  let rest = words.trim().replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, "$1");
+  for (;;) {
+    const shorter = rest.replace(PREAMBLE, "").replace(/: unknown$/, "");
+    if (shorter === rest || shorter === "") return rest;
+    rest = shorter;
+  }
+}
+
+const PREAMBLE = new RegExp(
+  `^(?:${[
+    "error response from daemon: ",
+    "cannot \\w+ container:? \\S+: ",
+    "failed to create (?:shim|shim task|task for container|task): ",
+    "OCI runtime \\w+ failed: ",
+    "(?:runc|crun|runsc|kata) \\w+ failed: ",
+    "\\w+\\.go:\\d+: ",
+    "(?:unable to start|starting) (?:container|init|setns) process(?: caused)?: ",
+    "process_linux\\.go:\\d+: ",
+    "exec failed: ",
+    "error during container init: ",
+    "container init caused: ",
+    "rpc error: code = \\w+ desc = ",
+  ].join("|")})`,
+  "i",
+);
+
+function refusalKind(status: number, words: string, kinds: RefusalKinds): FailureKind {
+  if (/no space left on device|disk quota exceeded/i.test(words)) return "resource_exhausted";
+  if (/no such (container|image|exec)/i.test(words)) return "not_found";
+  const special = kinds[status];
+  if (special !== undefined) return special;
+  switch (status) {
+    case 400:
+      return "invalid_argument";
+    case 404:
+      return "not_found";
+    case 401:
+    case 403:
+    case 405:
+    case 409:
+    case 501:
+      return "failed_precondition";
+    default:
+      return /is not running|is paused|is restarting|not paused|already paused/i.test(words)
+        ? "failed_precondition"
+        : "unavailable";
+  }
+}
+
+function readRefusal(error: unknown): { readonly status: number; readonly words: string } | undefined {
+  if (!(error instanceof Error) || !("statusCode" in error) || typeof error.statusCode !== "number")
+    return undefined;
+  const json = "json" in error ? error.json : undefined;
+  if (typeof json === "object" && json !== null && "message" in json && typeof json.message === "string") {
+    return { status: error.statusCode, words: json.message };
+  }
+  return { status: error.statusCode, words: error.message.replace(/^\(HTTP code \d+\) [\w /]+ - /, "") };
+}
+
+function whyUnreachable(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  switch (code) {
+    case "ENOENT":
+      return "there is no such socket (ENOENT)";
+    case "ECONNREFUSED":
+      return "nothing listens there (ECONNREFUSED)";
+    case "EACCES":
+    case "EPERM":
+      return `this process may not open it (${code})`;
+    case "ECONNRESET":
+    case "EPIPE":
+    case "ERR_STREAM_PREMATURE_CLOSE":
+      return `it hung up (${code})`;
+    default:
+      return code === "" || error.message.includes(code) ? error.message : `${error.message} (${code})`;
+  }
+}

@@ -1,0 +1,102 @@
+import { z } from "zod";
+import { Failure } from "../../failure.ts";
+import type { PullProgress } from "../runtime.ts";
+import type { Engine } from "./engine.ts";
+import { plainWords, unreachable } from "./failures.ts";
+import { jsonLines } from "./json-lines.ts";
+
+/**
+ * The image's id (`sha256:` and the digest of its configuration), which every local image has, tagged, imported or built;
+ * digests of a registry's manifest are known only for images that were pulled.
+ */
+export async function imageDigest(
+  engine: Engine,
+  image: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  // An image name's slashes are part of the engine's path.
+  const path = `/images/${image.split("/").map(encodeURIComponent).join("/")}/json`;
+  try {
+    const request = { doing: `inspect image "${image}"`, method: "GET", path } as const;
+    return (await engine.call(request, z.object({ Id: z.string() }), signal)).Id;
+  } catch (error) {
+    if (error instanceof Failure && error.kind === "not_found") return undefined;
+    throw error;
+  }
+}
+
+/** Fetches an image without credentials. A name without a tag or digest means `latest`. */
+export async function* pullImage(
+  engine: Engine,
+  image: string,
+  signal: AbortSignal,
+): AsyncGenerator<PullProgress> {
+  const doing = `pull image "${image}"`;
+  const stream = await engine.stream(
+    {
+      doing,
+      method: "POST",
+      path: "/images/create",
+      query: reference(image),
+      boundMs: FIRST_STEP_MS,
+      kinds: { 500: "unavailable" },
+    },
+    signal,
+  );
+  try {
+    for await (const step of jsonLines(stream, Step)) {
+      if (step.error !== undefined) throw pullFailure(engine, doing, step.error);
+      yield {
+        status: step.status,
+        layer: step.id,
+        currentBytes: step.progressDetail?.current ?? 0,
+        totalBytes: step.progressDetail?.total ?? 0,
+        ...digestOf(step.status),
+      };
+    }
+  } catch (error) {
+    throw error instanceof Failure
+      ? error
+      : unreachable({ doing, endpoint: engine.endpoint.name }, String(error), error);
+  }
+}
+
+/** How long the engine may ask registries before it says anything, in milliseconds. */
+const FIRST_STEP_MS = 600_000;
+
+const Step = z.object({
+  status: z.string().default(""),
+  id: z.string().default(""),
+  error: z.string().optional(),
+  progressDetail: z.object({ current: z.number().optional(), total: z.number().optional() }).nullish(),
+});
+
+/** The engine takes name and tag apart, and would fetch every tag for a name without one. */
+function reference(image: string): { readonly fromImage: string; readonly tag: string } {
+  const at = image.indexOf("@");
+  if (at >= 0) return { fromImage: image.slice(0, at), tag: image.slice(at + 1) };
+  const colon = image.lastIndexOf(":");
+  if (colon > image.lastIndexOf("/"))
+    return { fromImage: image.slice(0, colon), tag: image.slice(colon + 1) };
+  return { fromImage: image, tag: "latest" };
+}
+
+function pullFailure(engine: Engine, doing: string, error: string): Failure {
+  const words = plainWords(error);
+  if (/no space left on device/i.test(words))
+    return new Failure("resource_exhausted", `Cannot ${doing}: ${words}`);
+  if (
+    /not found|does not exist|manifest unknown|access denied|unauthorized|no matching manifest/i.test(words)
+  ) {
+    return new Failure("not_found", `Cannot ${doing}: ${words}`);
+  }
+  return new Failure("unavailable", `Cannot ${doing}: ${words}`, {
+    reason: "REGISTRY_UNAVAILABLE",
+    metadata: { endpoint: engine.endpoint.name },
+  });
+}
+
+function digestOf(status: string): { digest?: string } {
+  const digest = /^Digest: (\S+)$/.exec(status)?.[1];
+  return digest === undefined ? {} : { digest };
+}

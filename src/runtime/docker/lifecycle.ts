@@ -1,0 +1,141 @@
+import { z } from "zod";
+import { Failure } from "../../failure.ts";
+import type { ContainerSpec, RuntimeId } from "../runtime.ts";
+import type { Engine } from "./engine.ts";
+import { createBody } from "./spec.ts";
+
+const Created = z.object({ Id: z.string() });
+
+export async function createContainer(
+  engine: Engine,
+  spec: ContainerSpec,
+  signal: AbortSignal,
+): Promise<RuntimeId> {
+  const created = await engine.call(
+    {
+      doing: `create container "${spec.name}"`,
+      method: "POST",
+      path: "/containers/create",
+      query: { name: spec.name },
+      body: createBody(spec),
+      kinds: { 409: "already_exists" },
+    },
+    Created,
+    signal,
+  );
+  // as: this is where the engine's ids come from
+  return created.Id as RuntimeId;
+}
+
+export async function startContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
+  await engine.act(
+    {
+      doing: `start ${named(id)}`,
+      method: "POST",
+      path: `${pathOf(id)}/start`,
+      // What the engine can't start is the container's matter, whichever status the engine finds for it.
+      kinds: { 400: "failed_precondition", 404: "failed_precondition", 500: "failed_precondition" },
+    },
+    signal,
+  );
+}
+
+/** The engine counts whole seconds: a part of one is rounded up. */
+export async function stopContainer(
+  engine: Engine,
+  id: RuntimeId,
+  options: { readonly graceMs: number },
+  signal: AbortSignal,
+): Promise<void> {
+  await engine.act(
+    {
+      doing: `stop ${named(id)}`,
+      method: "POST",
+      path: `${pathOf(id)}/stop`,
+      query: { t: Math.ceil(options.graceMs / 1000) },
+      boundMs: options.graceMs + SLOW_ACT_MS,
+    },
+    signal,
+  );
+}
+
+export async function killContainer(
+  engine: Engine,
+  id: RuntimeId,
+  options: { readonly signalName: string },
+  signal: AbortSignal,
+): Promise<void> {
+  await engine.act(
+    {
+      doing: `send ${options.signalName} to ${named(id)}`,
+      method: "POST",
+      path: `${pathOf(id)}/kill`,
+      query: { signal: options.signalName },
+    },
+    signal,
+  );
+}
+
+export async function pauseContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
+  await engine.act(
+    { doing: `pause ${named(id)}`, method: "POST", path: `${pathOf(id)}/pause`, kinds: STATE },
+    signal,
+  );
+}
+
+export async function resumeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
+  await engine.act(
+    { doing: `resume ${named(id)}`, method: "POST", path: `${pathOf(id)}/unpause`, kinds: STATE },
+    signal,
+  );
+}
+
+/** Resolves when the container is gone, also when another removal of it was under way already. */
+export async function removeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
+  const doing = `remove ${named(id)}`;
+  try {
+    await engine.act({ doing, method: "DELETE", path: pathOf(id), query: { force: true, v: true } }, signal);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.kind === "not_found") return;
+    if (!/removal of container .* is already in progress/i.test(error.message)) throw error;
+    await untilRemoved(engine, id, doing, signal);
+  }
+}
+
+async function untilRemoved(
+  engine: Engine,
+  id: RuntimeId,
+  doing: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await engine.act(
+      {
+        doing,
+        method: "POST",
+        path: `${pathOf(id)}/wait`,
+        query: { condition: "removed" },
+        boundMs: SLOW_ACT_MS,
+      },
+      signal,
+    );
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+  }
+}
+
+/** What the engine may take to kill a container that doesn't want to go, in milliseconds. */
+const SLOW_ACT_MS = 60_000;
+
+/** Pausing what is not running is refused with a 500. */
+const STATE = { 500: "failed_precondition" } as const;
+
+export function pathOf(id: RuntimeId): string {
+  return `/containers/${encodeURIComponent(id)}`;
+}
+
+/** How a message names a container: as people know the engine's ids, by their first 12 characters. */
+export function named(id: RuntimeId): string {
+  return `container "${id.slice(0, 12)}"`;
+}

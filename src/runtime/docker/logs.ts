@@ -1,0 +1,81 @@
+import type { IncomingMessage } from "node:http";
+import { z } from "zod";
+import { abortFailure, type Failure } from "../../failure.ts";
+import type { LogOptions, OutputChunk, RuntimeId } from "../runtime.ts";
+import { demux } from "./demux.ts";
+import type { Engine } from "./engine.ts";
+import { engineFailure, unreachable } from "./failures.ts";
+import { named, pathOf } from "./lifecycle.ts";
+import { stampedChunks, stampedLines } from "./stamps.ts";
+
+/** The engine's log of a container. `since` and `until` count in milliseconds and include their own instant. */
+export async function* containerLogs(
+  engine: Engine,
+  id: RuntimeId,
+  options: LogOptions,
+  signal: AbortSignal,
+): AsyncGenerator<OutputChunk> {
+  const doing = `read the log of ${named(id)}`;
+  if (!options.stdout && !options.stderr) return;
+  const request = { doing, method: "GET", path: `${pathOf(id)}/logs`, query: logQuery(options) } as const;
+  const at = { doing, endpoint: engine.endpoint.name };
+  const stream = await engine.stream(request, signal);
+  try {
+    const framed = await isFramed(engine, id, stream, signal);
+    const broken = (why: string): Failure => unreachable(at, why);
+    if (framed) {
+      const chunks = demux(stream, { wholeFrames: options.timestamps, broken });
+      yield* options.timestamps ? stampedChunks(chunks) : chunks;
+    } else {
+      yield* options.timestamps ? stampedLines(stream) : unframed(stream);
+    }
+  } catch (error) {
+    if (signal.aborted) throw abortFailure(signal);
+    throw engineFailure(error, at);
+  } finally {
+    stream.destroy();
+  }
+}
+
+function logQuery(options: LogOptions): Record<string, string | number | boolean> {
+  return {
+    follow: options.follow,
+    stdout: options.stdout,
+    stderr: options.stderr,
+    timestamps: options.timestamps,
+    ...(options.tail === undefined ? {} : { tail: options.tail }),
+    ...(options.since === undefined ? {} : { since: seconds(options.since) }),
+    ...(options.until === undefined ? {} : { until: seconds(options.until) }),
+  };
+}
+
+function seconds(instant: number): string {
+  return (instant / 1000).toFixed(3);
+}
+
+/** With a terminal the engine sends the bytes as they are. Engines from API 1.42 on say so, others have to be asked. */
+async function isFramed(
+  engine: Engine,
+  id: RuntimeId,
+  answer: IncomingMessage,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const type = answer.headers["content-type"];
+  if (type === "application/vnd.docker.multiplexed-stream") return true;
+  if (type === "application/vnd.docker.raw-stream" && answer.headers["api-version"] !== undefined) {
+    // Before 1.42 all streams were called raw.
+    const [, minor = 0] = String(answer.headers["api-version"]).split(".").map(Number);
+    if (minor >= 42) return false;
+  }
+  const request = {
+    doing: `read the log of ${named(id)}`,
+    method: "GET",
+    path: `${pathOf(id)}/json`,
+  } as const;
+  const { Config } = await engine.call(request, z.object({ Config: z.object({ Tty: z.boolean() }) }), signal);
+  return !Config.Tty;
+}
+
+async function* unframed(stream: AsyncIterable<Uint8Array>): AsyncGenerator<OutputChunk> {
+  for await (const data of stream) yield { stream: "stdout", data };
+}
