@@ -11,7 +11,7 @@ export function canInstallPackages(): boolean {
 }
 
 /** Debian, or a system that calls itself like it (Ubuntu). */
-export function isDebian(): boolean {
+function isDebian(): boolean {
   if (Bun.which("apt-get") === null || !existsSync("/etc/os-release")) return false;
   return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(readFileSync("/etc/os-release", "utf8"));
 }

@@ -6,7 +6,7 @@ import { processStart } from "./process-start.ts";
  * Where the private engine of this machine lives. One a machine and not one a checkout: two engines on one network
  * flush each other's iptables chains. Short, because a Unix socket's path may have 107 bytes at most.
  */
-export const ENGINE_FOLDER = "/run/baaaht-engine";
+export const ENGINE_FOLDER = process.env.BAAAHT_ENGINE_FOLDER ?? "/run/baaaht-engine";
 export const ENGINE_SOCKET = join(ENGINE_FOLDER, "engine.sock");
 
 /** What is written down about an engine that we started, so that any later process can find and stop it. */

@@ -11,6 +11,8 @@ export interface CommandOptions {
   readonly env?: Record<string, string | undefined>;
   /** Ends the command with SIGTERM. */
   readonly signal?: AbortSignal;
+  /** `own`: Ctrl-C on our terminal does not reach it, so that `signal` alone decides when it ends. */
+  readonly processGroup?: "ours" | "own";
   /** Gets each line as it is written, for commands that take long. */
   readonly onLine?: (line: string) => void;
 }
@@ -28,6 +30,7 @@ export async function runCommand(
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       env: { ...process.env, ...options.env },
+      detached: options.processGroup === "own",
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",

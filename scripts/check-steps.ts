@@ -1,0 +1,42 @@
+import { Glob } from "bun";
+import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
+import { goStep, pythonStep } from "./foreign-tools.ts";
+import { testStep } from "./test-group.ts";
+
+/** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
+const OWN_PROCESS = ["crash", "foreign"];
+
+/** What `check` does once everything is set up, in this order. To add a check, add it here. */
+export const STEPS: readonly CheckStep[] = [
+  commandStep("format and lint", "together", tool("biome", "ci", "--colors=off", ".")),
+  commandStep("types", "together", tool("tsc", "--noEmit", "--pretty", "false")),
+  commandStep("unused code and dependencies", "together", tool("knip", "--no-progress")),
+  commandStep("the API's style", "together", tool("buf", "lint")),
+  commandStep(
+    "the API breaks nobody",
+    "together",
+    tool("buf", "breaking", "--against", "proto/baseline.binpb"),
+  ),
+  commandStep("generated code is current", "together", bunScript("scripts/generate.ts", "--check")),
+  commandStep("build", "alone", bunScript("build.ts")),
+  testStep({
+    name: "tests",
+    processes: 2,
+    files: () => testFiles((folder) => !OWN_PROCESS.includes(folder)),
+  }),
+  testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),
+  goStep("Go for its example"),
+  pythonStep("Python for its example"),
+  testStep({
+    name: "foreign clients",
+    processes: 1,
+    files: () => testFiles((folder) => folder === "foreign"),
+  }),
+];
+
+/** Test files by the first folder below test/; "" for a file that is in none. */
+function testFiles(wanted: (folder: string) => boolean): string[] {
+  return [...new Glob("test/**/*.test.ts").scanSync({ cwd: ROOT })]
+    .filter((path) => wanted(path.split("/").length > 2 ? (path.split("/")[1] ?? "") : ""))
+    .sort();
+}

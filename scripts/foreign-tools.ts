@@ -1,0 +1,78 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type CheckContext, type CheckStep, failed, PASSED, ROOT } from "./check-step.ts";
+import { canInstallPackages, installPackages } from "./debian-packages.ts";
+import { runCommand } from "./run-command.ts";
+import { SetUpError } from "./set-up-error.ts";
+
+const PYTHON_FOLDER = join(ROOT, ".cache", "python");
+
+/** Finds Go, or installs Debian's, and gives its path to the tests as BAAAHT_GO. */
+export function goStep(name: string): CheckStep {
+  return setUpStep(name, async (context) => {
+    const path = await find("go", ["golang-go"], context);
+    context.env.BAAAHT_GO = path;
+  });
+}
+
+/**
+ * Makes a Python environment with what examples/python/requirements.txt names, and gives the path of its interpreter to
+ * the tests as BAAAHT_PYTHON.
+ */
+export function pythonStep(name: string): CheckStep {
+  return setUpStep(name, async (context) => {
+    const python = join(PYTHON_FOLDER, "bin", "python");
+    if (!existsSync(join(PYTHON_FOLDER, "bin", "pip"))) await makeEnvironment(context);
+    const wanted = join(ROOT, "examples", "python", "requirements.txt");
+    await must(
+      [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted],
+      context,
+    );
+    context.env.BAAAHT_PYTHON = python;
+  });
+}
+
+async function makeEnvironment(context: CheckContext): Promise<void> {
+  const system = await find("python3", ["python3", "python3-venv"], context);
+  const make = [system, "-m", "venv", PYTHON_FOLDER];
+  const made = await runCommand(make, { signal: context.signal });
+  if (made.exitCode === 0) return;
+  // Debian's python3 comes without the parts that venv needs.
+  if (!canInstallPackages()) throw new SetUpError(`Cannot make a Python environment:\n${made.output}`);
+  await installPackages(["python3-venv"], context.progress);
+  await must([...make, "--clear"], context);
+}
+
+async function find(command: string, packages: readonly string[], context: CheckContext): Promise<string> {
+  const present = Bun.which(command);
+  if (present !== null) return present;
+  if (!canInstallPackages()) {
+    throw new SetUpError(
+      `Cannot find ${command}: it is not on PATH.\nInstall it (on Debian: ${packages.join(" ")}).`,
+    );
+  }
+  await installPackages(packages, context.progress);
+  return Bun.which(command) ?? command;
+}
+
+async function must(command: readonly string[], { signal }: CheckContext): Promise<void> {
+  const done = await runCommand(command, { cwd: ROOT, signal });
+  if (done.exitCode !== 0)
+    throw new SetUpError(`${command.join(" ")} ended with ${done.exitCode}\n${done.output.trim()}`);
+}
+
+function setUpStep(name: string, setUp: (context: CheckContext) => Promise<void>): CheckStep {
+  return {
+    name,
+    runs: "alone",
+    run: async (context) => {
+      try {
+        await setUp(context);
+        return PASSED;
+      } catch (error) {
+        if (error instanceof SetUpError) return failed(name, error.message);
+        throw error;
+      }
+    },
+  };
+}
