@@ -21,7 +21,7 @@ import { answerUnary } from "./unary.ts";
 export interface RpcServerOptions {
   /** Told of what a handler threw that is not a Failure: a defect, to be logged with its stack. */
   readonly report: (defect: unknown, call: Call) => void;
-  /** Says who is at the other end of a connection; asked at most once a call. */
+  /** Says who is at the other end of a connection; asked once a call, when it comes in. */
   readonly callerOf?: (connection: Http2Connection | undefined) => Caller;
   /** How long a stream may wait for its client to read before it is ended. */
   readonly stalledAfterMs?: number;

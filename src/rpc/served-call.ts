@@ -11,13 +11,13 @@ import { statusOf } from "./status.ts";
 /** One call from its first byte to its status, whatever its kind. What most calls never ask for is made when asked for. */
 export class ServedCall implements Call, Abortable, Waiting {
   readonly method: string;
+  readonly caller: Caller;
   onStalled: (() => Failure) | undefined;
 
   readonly #wire: ServerInterceptingCallInterface;
   readonly #edge: Edge;
   readonly #received: Metadata;
   #correlationId: string | undefined;
-  #caller: Caller | undefined;
   #metadata: ReadonlyMap<string, string> | undefined;
   #controller: AbortController | undefined;
   #aborted: Failure | undefined;
@@ -31,6 +31,8 @@ export class ServedCall implements Call, Abortable, Waiting {
     this.#wire = wire;
     this.#edge = method.edge;
     this.#received = received;
+    // Now, while the connection is certainly there to be asked.
+    this.caller = method.edge.callerOf(connectionOf(wire));
   }
 
   get signal(): AbortSignal {
@@ -45,11 +47,6 @@ export class ServedCall implements Call, Abortable, Waiting {
   get correlationId(): string {
     this.#correlationId ??= correlationIdOf(this.#received);
     return this.#correlationId;
-  }
-
-  get caller(): Caller {
-    this.#caller ??= this.#edge.callerOf(connectionOf(this.#wire));
-    return this.#caller;
   }
 
   get deadline(): number | undefined {
