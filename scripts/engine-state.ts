@@ -8,6 +8,8 @@ import { processStart } from "./process-start.ts";
  */
 export const ENGINE_FOLDER = process.env.BAAAHT_ENGINE_FOLDER ?? "/run/baaaht-engine";
 export const ENGINE_SOCKET = join(ENGINE_FOLDER, "engine.sock");
+/** Where the engine writes its pid. It refuses to start while one from before names a process that exists. */
+export const ENGINE_PID_FILE = join(ENGINE_FOLDER, "dockerd.pid");
 
 /** What is written down about an engine that we started, so that any later process can find and stop it. */
 export interface EngineState {
@@ -16,8 +18,8 @@ export interface EngineState {
   readonly execRoot: string;
   readonly dataRoot: string;
   readonly log: string;
-  /** Names of the network interfaces that were there before it: what it adds is ours to remove. */
-  readonly interfacesBefore: readonly string[];
+  /** The network interface that it brought; none where it was there before. */
+  readonly bridge: string | undefined;
 }
 
 const STATE = join(ENGINE_FOLDER, "engine.json");
@@ -42,7 +44,7 @@ export function writeState(state: EngineState): void {
 }
 
 export function forgetState(): void {
-  for (const path of [STATE, KEPT, ENGINE_SOCKET]) rmSync(path, { force: true });
+  for (const path of [STATE, KEPT, ENGINE_SOCKET, ENGINE_PID_FILE]) rmSync(path, { force: true });
 }
 
 /** Says that this process uses the engine; it is not stopped by others until the lease is returned or we are gone. */

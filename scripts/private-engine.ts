@@ -12,6 +12,9 @@ import { SetUpError } from "./set-up-error.ts";
 const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 30_000;
 const HOST = `unix://${state.ENGINE_SOCKET}`;
+/** For an engine that runs beside another one, which has docker0. The network is one that hosts seldom use. */
+const OWN_BRIDGE = "baaaht0";
+const OWN_BRIDGE_ADDRESS = "10.213.87.1/24";
 const SYSTEM_PATH = `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`;
 
 /**
@@ -26,7 +29,7 @@ export async function startPrivateEngine(root: string, progress: Progress): Prom
   await removeOldExecRoots();
   progress("  starting a private Docker engine");
   let failure = "";
-  for (const network of networkSetups()) {
+  for (const network of await networkSetups()) {
     const reason = await tryStart(root, network);
     if (reason === undefined) return HOST;
     failure = reason;
@@ -41,9 +44,9 @@ export async function stopPrivateEngine(progress: Progress): Promise<void> {
   const running = state.readState();
   if (running !== undefined) {
     progress("  stopping the private Docker engine");
-    await removeContainers();
+    await removeContents();
     await endProcess(running.pid);
-    await removeNewInterfaces(running.interfacesBefore);
+    await removeBridge(running.bridge);
   }
   state.forgetState();
   await removeOldExecRoots();
@@ -57,15 +60,20 @@ export async function privateEngineHost(): Promise<string | undefined> {
 
 interface NetworkSetup {
   readonly config: Record<string, unknown>;
+  /** The network interface of its default network. */
+  readonly bridge: string;
   readonly path: string;
 }
 
 /** What to try, best first: the host's iptables, its older kind, none at all. */
-function networkSetups(): NetworkSetup[] {
-  const plain: NetworkSetup = { config: {}, path: SYSTEM_PATH };
-  const bare: NetworkSetup = { config: { iptables: false, ip6tables: false }, path: SYSTEM_PATH };
+async function networkSetups(): Promise<NetworkSetup[]> {
+  const plain: NetworkSetup = { config: {}, bridge: "docker0", path: SYSTEM_PATH };
+  const bare: NetworkSetup = { ...plain, config: { iptables: false, ip6tables: false } };
   // Two engines with one firewall flush each other's chains, and both would claim docker0.
-  if (otherEngineRuns()) return [{ ...bare, config: { ...bare.config, bridge: "none" } }];
+  if (otherEngineRuns()) {
+    await addBridge();
+    return [{ ...bare, bridge: OWN_BRIDGE, config: { ...bare.config, bridge: OWN_BRIDGE } }];
+  }
   const legacy = "/usr/sbin/iptables-legacy";
   if (!existsSync(legacy)) return [plain, bare];
   const shims = join(state.ENGINE_FOLDER, "legacy");
@@ -74,7 +82,23 @@ function networkSetups(): NetworkSetup[] {
     const script = `#!/bin/sh\nexec /usr/sbin/${name}-legacy "$@"\n`;
     writeFileSync(join(shims, name), script, { mode: 0o755 });
   }
-  return [plain, { config: {}, path: `${shims}:${SYSTEM_PATH}` }, bare];
+  return [plain, { ...plain, path: `${shims}:${SYSTEM_PATH}` }, bare];
+}
+
+/** Not `bridge: none`: an engine that starts with that deletes docker0, whoever it belongs to. */
+async function addBridge(): Promise<void> {
+  for (const words of [
+    ["link", "add", "name", OWN_BRIDGE, "type", "bridge"],
+    ["address", "replace", OWN_BRIDGE_ADDRESS, "dev", OWN_BRIDGE],
+    ["link", "set", OWN_BRIDGE, "up"],
+  ]) {
+    const done = await runCommand(["ip", ...words], { env: { PATH: SYSTEM_PATH } });
+    if (done.exitCode !== 0 && !done.output.includes("File exists")) {
+      throw new SetUpError(
+        `Cannot start a private Docker engine beside the one that runs: ${done.output.trim()}`,
+      );
+    }
+  }
 }
 
 function otherEngineRuns(): boolean {
@@ -93,7 +117,8 @@ async function tryStart(root: string, network: NetworkSetup): Promise<string | u
   const log = join(folder, "dockerd.log");
   const config = join(folder, "daemon.json");
   writeFileSync(config, JSON.stringify(daemonConfig(dataRoot, execRoot, network), undefined, 2));
-  const interfacesBefore = networkInterfaces();
+  const isNew = network.bridge === OWN_BRIDGE || !existsSync(`/sys/class/net/${network.bridge}`);
+  const bridge = isNew ? network.bridge : undefined;
   const out = openSync(log, "w");
   const child = spawn("dockerd", ["--config-file", config], {
     detached: true, // its own session: Ctrl-C on our terminal is for us, not for it
@@ -107,7 +132,7 @@ async function tryStart(root: string, network: NetworkSetup): Promise<string | u
   child.unref();
   const pid = child.pid;
   if (pid === undefined) return `Cannot start dockerd: ${await ended}`;
-  state.writeState({ pid, processStart: processStart(pid) ?? "", execRoot, dataRoot, log, interfacesBefore });
+  state.writeState({ pid, processStart: processStart(pid) ?? "", execRoot, dataRoot, log, bridge });
   const reason = await Promise.race([ended, answering(START_TIMEOUT_MS)]);
   if (reason === undefined) return undefined;
   await endProcess(pid);
@@ -124,7 +149,7 @@ function daemonConfig(dataRoot: string, execRoot: string, network: NetworkSetup)
     hosts: [HOST],
     "data-root": dataRoot,
     "exec-root": execRoot,
-    pidfile: join(state.ENGINE_FOLDER, "dockerd.pid"),
+    pidfile: state.ENGINE_PID_FILE,
     "userland-proxy": false,
     "shutdown-timeout": 5,
     ...(shared ? namespaces : {}),
@@ -159,18 +184,28 @@ async function installMissing(progress: Progress): Promise<void> {
   await installPackages(missing, progress);
 }
 
-/** So that the engine has nothing to wait for when it stops. What runs in a private engine is ours. */
-async function removeContainers(): Promise<void> {
+/** So that the engine has nothing to wait for and leaves no interface behind. What is in a private engine is ours. */
+async function removeContents(): Promise<void> {
   try {
-    const listed = await callEngine(HOST, "/containers/json?all=1");
-    // The engine's own list: an array of objects with an Id, or an error that is no array.
-    const containers = (await listed.json()) as { readonly Id: string }[];
     await Promise.all(
-      containers.map(({ Id }) => callEngine(HOST, `/containers/${Id}?force=1&v=1`, { method: "DELETE" })),
+      (await ids("/containers/json?all=1")).map((id) => remove(`/containers/${id}?force=1&v=1`)),
+    );
+    await Promise.all(
+      (await ids(`/networks?filters={"type":["custom"]}`)).map((id) => remove(`/networks/${id}`)),
     );
   } catch {
     // An engine that does not answer is ended all the same.
   }
+}
+
+async function ids(path: string): Promise<string[]> {
+  const listed = await callEngine(HOST, path);
+  // The engine's own list: an array of objects with an Id.
+  return ((await listed.json()) as { readonly Id: string }[]).map(({ Id }) => Id);
+}
+
+async function remove(path: string): Promise<void> {
+  await callEngine(HOST, path, { method: "DELETE" });
 }
 
 /** Asks, then makes it end. A killed dockerd leaves its containerd behind, so that goes too. */
@@ -211,16 +246,9 @@ async function removeOldExecRoots(): Promise<void> {
   }
 }
 
-/** An engine leaves its bridges behind. */
-async function removeNewInterfaces(before: readonly string[]): Promise<void> {
-  const ours = networkInterfaces().filter((name) => /^(docker0|br-[0-9a-f]{12})$/.test(name));
-  for (const name of ours.filter((each) => !before.includes(each))) {
-    await runCommand(["ip", "link", "delete", name], { env: { PATH: SYSTEM_PATH } });
-  }
-}
-
-function networkInterfaces(): string[] {
-  return existsSync("/sys/class/net") ? readdirSync("/sys/class/net") : [];
+/** An engine leaves its bridge behind. */
+async function removeBridge(name: string | undefined): Promise<void> {
+  if (name !== undefined) await runCommand(["ip", "link", "delete", name], { env: { PATH: SYSTEM_PATH } });
 }
 
 function processes(): number[] {
