@@ -1,0 +1,88 @@
+import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
+import { type Any, anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
+import type { StatusObject } from "@grpc/grpc-js";
+import { Failure, type FailureDetails } from "../failure.ts";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.ts";
+import { kindOfStatus, STATUS_CODES } from "../status-codes.ts";
+import type { Address } from "./address.ts";
+import { MAX_MESSAGE_BYTES } from "./connection.ts";
+
+/** The reason of the Failures that say that the connection was lost under a call. */
+export const CONNECTION_LOST = "CONNECTION_LOST";
+
+/** Which call a status is of. */
+export interface Asked {
+  /** The method's name, such as `GetSession`. */
+  readonly method: string;
+  readonly address: Address;
+  /** How long the call was given; milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** The Failure that a status other than OK stands for: in the server's words and with its details, or in ours for what gRPC itself says. */
+export function failureOf(status: StatusObject, asked: Asked): Failure {
+  const kind = kindOfStatus(status.code);
+  const details = detailsOf(status);
+  if (details !== undefined || status.metadata.get("x-correlation-id").length > 0) {
+    return new Failure(kind, status.details, details);
+  }
+  const cause = new Error(status.details);
+  switch (status.code) {
+    case STATUS_CODES.unavailable:
+      return new Failure(
+        kind,
+        `Cannot finish ${asked.method}: the connection to ${asked.address.text} was lost before the answer came`,
+        { reason: CONNECTION_LOST, cause },
+      );
+    case STATUS_CODES.deadline_exceeded:
+      return new Failure(kind, `Cannot finish ${asked.method}: not done within ${asked.timeoutMs / 1000} s`, {
+        cause,
+      });
+    case STATUS_CODES.resource_exhausted:
+      return status.details.startsWith("Received message larger")
+        ? new Failure(
+            kind,
+            `Cannot read the answer to ${asked.method}: it is larger than the ${MAX_MESSAGE_BYTES} bytes that a message may have`,
+            { reason: "MESSAGE_TOO_LARGE", cause },
+          )
+        : new Failure(kind, status.details, { cause });
+    default:
+      return new Failure(kind, status.details, { cause });
+  }
+}
+
+function detailsOf(status: StatusObject): FailureDetails | undefined {
+  const bytes = status.metadata.get("grpc-status-details-bin")[0];
+  if (!(bytes instanceof Uint8Array)) return undefined;
+  const given = decoded(bytes);
+  if (given === undefined) return undefined;
+  const bad = find(given.details, BadRequestSchema);
+  const info = find(given.details, ErrorInfoSchema);
+  const retryDelay = find(given.details, RetryInfoSchema)?.retryDelay;
+  return {
+    ...(bad && { violations: bad.fieldViolations.map(({ field, description }) => ({ field, description })) }),
+    ...(info && { reason: info.reason, metadata: info.metadata }),
+    ...(retryDelay && { retryAfterMs: durationMs(retryDelay) }),
+  };
+}
+
+function decoded(bytes: Uint8Array): Status | undefined {
+  try {
+    return fromBinary(StatusSchema, bytes);
+  } catch {
+    return undefined; // of another server than ours; code and message are still good
+  }
+}
+
+function find<D extends DescMessage>(details: readonly Any[], schema: D): MessageShape<D> | undefined {
+  for (const detail of details) {
+    try {
+      const message = anyUnpack(detail, schema);
+      if (message !== undefined) return message;
+    } catch {
+      // As above.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,118 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Metadata } from "@grpc/grpc-js";
+import type { Failure } from "../failure.ts";
+import { type Address, parseAddress } from "./address.ts";
+import type { CallOptions } from "./call-options.ts";
+import type { ClientOptions, Reconnect } from "./client.ts";
+import { Connection, closed } from "./connection.ts";
+
+/** What the calls of one client share: the address, the connection of the unary calls, and what is under way. */
+export class Transport implements Disposable {
+  readonly address: Address;
+  readonly reconnect: Reconnect;
+  readonly #options: ClientOptions;
+  readonly #shared: Connection;
+  readonly #base: Metadata;
+  readonly #underWay = new Set<Cancellable>();
+  #wasUp = false;
+  #closed = false;
+
+  constructor(options: ClientOptions) {
+    this.address = parseAddress(options.address);
+    this.reconnect = {
+      intervalMs: options.reconnectIntervalMs ?? 5000,
+      maxAttempts: options.reconnectMaxAttempts ?? 0,
+    };
+    this.#options = options;
+    this.#base = metadataOf(options);
+    this.#shared = this.dial();
+  }
+
+  /** The connection that unary calls share. */
+  get shared(): Connection {
+    return this.#shared;
+  }
+
+  /** A connection of its own for a stream, which closes it. */
+  dial(): Connection {
+    return new Connection(this.address, { reconnectIntervalMs: this.reconnect.intervalMs });
+  }
+
+  async ready(signal: AbortSignal | undefined): Promise<void> {
+    await this.up(this.#shared, {
+      deadline: Number.POSITIVE_INFINITY,
+      options: { signal, waitForReady: true },
+    });
+  }
+
+  /** Waits until `connection` is there; throws when it can't be had by `deadline` (milliseconds since the epoch). */
+  async up(
+    connection: Connection,
+    call: {
+      readonly deadline: number;
+      readonly options: {
+        readonly signal?: AbortSignal | undefined;
+        readonly waitForReady?: boolean | undefined;
+      };
+    },
+  ): Promise<void> {
+    if (this.#closed) throw closed();
+    if (connection.isUp) return;
+    await connection.up({
+      deadline: Math.min(call.deadline, Date.now() + (this.#options.dialTimeoutMs ?? 30_000)),
+      persistent: call.options.waitForReady ?? this.#wasUp,
+      signal: call.options.signal,
+    });
+    this.#wasUp = true;
+  }
+
+  /** When a call of `method` that begins now has to be over, milliseconds since the epoch. */
+  deadline(method: DescMethod, options: CallOptions): number {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs(method);
+    return timeoutMs === 0 ? Number.POSITIVE_INFINITY : Date.now() + Math.min(timeoutMs, MAX_TIMEOUT_MS);
+  }
+
+  metadata(options: CallOptions): Metadata {
+    if (options.metadata === undefined && options.correlationId === undefined) return this.#base;
+    const metadata = this.#base.clone();
+    metadata.merge(metadataOf(options));
+    return metadata;
+  }
+
+  /** Has `call` cancelled when the client is closed before `leave` is called for it. */
+  enter(call: Cancellable): void {
+    if (this.#closed) throw closed();
+    this.#underWay.add(call);
+  }
+
+  leave(call: Cancellable): void {
+    this.#underWay.delete(call);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    for (const call of this.#underWay) call.cancel(closed());
+    this.#underWay.clear();
+    this.#shared[Symbol.dispose]();
+  }
+
+  #timeoutMs(method: DescMethod): number {
+    const waits = method.methodKind !== "unary" || method.name.startsWith("Wait");
+    return waits ? 0 : (this.#options.callTimeoutMs ?? 10_000);
+  }
+}
+
+export interface Cancellable {
+  cancel(reason: Failure): void;
+}
+
+/** 20 days: above 24.8 the timers beneath overflow, and the call would end at once. */
+const MAX_TIMEOUT_MS = 20 * 24 * 60 * 60 * 1000;
+
+function metadataOf(options: Pick<ClientOptions, "metadata" | "correlationId" | "token">): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
+  if (options.correlationId !== undefined) metadata.set("x-correlation-id", options.correlationId);
+  if (options.token !== undefined) metadata.set("authorization", `Bearer ${options.token}`);
+  return metadata;
+}
