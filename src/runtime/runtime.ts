@@ -28,7 +28,7 @@ export interface Runtime extends AsyncDisposable {
   create(spec: ContainerSpec, signal: AbortSignal): Promise<RuntimeId>;
   /** Starting a running container is no error. A command that can't be started is FAILED_PRECONDITION with the engine's words. */
   start(id: RuntimeId, signal: AbortSignal): Promise<void>;
-  /** SIGTERM (or the image's stop signal), then SIGKILL after `graceMs` (milliseconds). A container that isn't running is no error. */
+  /** SIGTERM (or the image's stop signal), then SIGKILL after `graceMs` (rounded up to what the engine counts in). A container that isn't running is no error. */
   stop(id: RuntimeId, options: { readonly graceMs: number }, signal: AbortSignal): Promise<void>;
   kill(id: RuntimeId, options: { readonly signalName: string }, signal: AbortSignal): Promise<void>;
   pause(id: RuntimeId, signal: AbortSignal): Promise<void>;
@@ -41,7 +41,10 @@ export interface Runtime extends AsyncDisposable {
 
   /** Output from the engine's log of the container. With `follow` it ends when the container does. */
   logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncIterable<OutputChunk>;
-  /** Runs a command in a running container. Resolves when it has started. The signal ends the stream, not the process. */
+  /**
+   * Runs a command in a running container. Resolves when the engine has taken it on. A command that can't be started has
+   * the engine's words on stderr and ends with 126 or 127. The signal ends the stream, not the process.
+   */
   exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec>;
 
   /**
@@ -83,12 +86,20 @@ export interface ContainerSpec {
   /** `none`, `bridge`, or a network's name. */
   readonly networkMode: string;
   readonly limits: LimitSpec;
-  readonly restart: { readonly name: "no" | "on-failure" | "always" | "unless-stopped"; readonly maximumRetryCount: number };
+  readonly restart: {
+    readonly name: "no" | "on-failure" | "always" | "unless-stopped";
+    readonly maximumRetryCount: number;
+  };
   readonly readOnlyRootfs: boolean;
   readonly dropCapabilities: readonly string[];
   readonly noNewPrivileges: boolean;
   /** Whether a small init of the engine's reaps zombies and passes on signals. */
   readonly init: boolean;
+  /**
+   * About how much of the output the engine keeps, in bytes, the newest; it then keeps it byte for byte. When absent the
+   * engine's own default holds, which may be no limit, and may replace bytes that are not UTF-8.
+   */
+  readonly logBytes?: bigint;
 }
 
 export type MountSpec =

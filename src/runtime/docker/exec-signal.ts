@@ -7,7 +7,7 @@ import type { Endpoint } from "./endpoint.ts";
 export interface SignalTarget {
   /** For messages: `send TERM to exec "4f1c…"`. */
   readonly doing: string;
-  readonly name: string;
+  readonly number: number;
   /** The process as the engine's machine numbers it. */
   readonly pid: number;
   readonly containerId: RuntimeId;
@@ -20,34 +20,38 @@ export interface SignalTarget {
  * Sends a signal to a process that an exec started. The engine has no call for it, so it is done from this machine where
  * the process can be seen and is proven to be the container's, else by `kill` inside the container.
  *
- * @throws Failure failed_precondition when there is no way, with the reason; invalid_argument for a signal that is none.
+ * @throws Failure failed_precondition when there is no way, with the reason.
  */
 export async function signalExec(target: SignalTarget, signal: AbortSignal): Promise<void> {
-  const number = signalNumber(target);
   if (target.endpoint.kind !== "unix") throw noWay(target, "the engine is on another machine");
   const innerPid = await pidInContainer(target);
   try {
-    process.kill(target.pid, number);
+    process.kill(target.pid, target.number);
     return;
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code === "ESRCH") throw noWay(target, "its process does not run");
     if (code !== "EPERM") throw error;
   }
-  await killInside(target, { innerPid, number }, signal);
+  await killInside(target, innerPid, signal);
 }
 
-function signalNumber({ doing, name }: SignalTarget): number {
-  if (/^\d+$/.test(name)) {
-    const number = Number(name);
-    if (number >= 1 && number <= 64) return number;
-  }
-  const bare = name.toUpperCase().replace(/^SIG/, "");
-  const entry = Object.entries(constants.signals).find(([known]) => known === `SIG${bare}`);
+/**
+ * The number of a signal: `TERM`, `SIGTERM` or `15`.
+ *
+ * @throws Failure invalid_argument when there is none of this name.
+ */
+export function signalNumber(name: string, doing: string): number {
+  if (/^\d+$/.test(name) && Number(name) >= 1 && Number(name) <= MAX_SIGNAL) return Number(name);
+  const wanted = `SIG${name.toUpperCase().replace(/^SIG/, "")}`;
+  const entry = Object.entries(constants.signals).find(([known]) => known === wanted);
   if (entry === undefined)
     throw new Failure("invalid_argument", `Cannot ${doing}: there is no signal of this name`);
   return entry[1];
 }
+
+/** Linux's last real-time signal. */
+const MAX_SIGNAL = 64;
 
 /** The process's number inside the container, after proof that it is the container's: the number may be another's by now. */
 async function pidInContainer(target: SignalTarget): Promise<string> {
@@ -67,14 +71,10 @@ async function pidInContainer(target: SignalTarget): Promise<string> {
 }
 
 /** `kill` as a program, then as a word of the shell: an image may have only one of them. */
-async function killInside(
-  target: SignalTarget,
-  { innerPid, number }: { readonly innerPid: string; readonly number: number },
-  signal: AbortSignal,
-): Promise<void> {
+async function killInside(target: SignalTarget, innerPid: string, signal: AbortSignal): Promise<void> {
   const ways = [
-    ["kill", `-${number}`, innerPid],
-    ["sh", "-c", `kill -${number} ${innerPid}`],
+    ["kill", `-${target.number}`, innerPid],
+    ["sh", "-c", `kill -${target.number} ${innerPid}`],
   ];
   for (const command of ways) {
     await using kill = await target.run(command);

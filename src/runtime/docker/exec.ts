@@ -5,13 +5,13 @@ import { abortFailure, Failure } from "../../failure.ts";
 import type { Exec, ExecOutcome, ExecSpec, OutputChunk, RuntimeId } from "../runtime.ts";
 import { demux } from "./demux.ts";
 import type { Engine } from "./engine.ts";
-import { signalExec } from "./exec-signal.ts";
-import { engineFailure, unreachable } from "./failures.ts";
+import { signalExec, signalNumber } from "./exec-signal.ts";
+import { engineFailure, plainWords, unreachable } from "./failures.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { envList } from "./spec.ts";
 
 /**
- * Runs a command in a running container. A command that can't be started has the engine's words as its output and ends
+ * Runs a command in a running container. A command that can't be started has the engine's words on its stderr and ends
  * with the code 126 or 127, as a shell would have it: the engine opens the stream before it tries.
  */
 export async function startExec(
@@ -64,8 +64,10 @@ interface ExecParts {
 
 /** How often and after which waits, in milliseconds, an engine is asked again that says that an ended process runs. */
 const OUTCOME_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
-/** The same for the first window size, which an engine refuses until the process is there. */
-const RESIZE_WAITS = [5, 10, 20, 40, 80, 160, 320] as const;
+/** The same for what an engine refuses until the process is there. */
+const START_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
+
+const FORGOTTEN = "the engine has forgotten the command: its container is gone or was started anew";
 
 const ExecState = z.object({
   Running: z.boolean(),
@@ -81,6 +83,7 @@ class DockerExec implements Exec {
   readonly #path: string;
   /** Whether the engine closed the stream by itself: then the process has ended or the engine has. */
   #ended = false;
+  #untouched = true;
 
   constructor(engine: Engine, parts: ExecParts) {
     this.id = parts.execId;
@@ -119,45 +122,42 @@ class DockerExec implements Exec {
     size: { readonly columns: number; readonly rows: number },
     signal: AbortSignal,
   ): Promise<void> {
-    for (const waitMs of RESIZE_WAITS) {
+    for (const waitMs of START_WAITS) {
       try {
         return await this.resize(size, signal);
       } catch (error) {
         if (!(error instanceof Failure && error.kind === "failed_precondition")) throw error;
       }
-      await delay(waitMs);
+      await pause(waitMs, signal);
     }
   }
 
   async signal(name: string, signal: AbortSignal): Promise<void> {
     const doing = `send ${name} to exec "${this.#shortId}"`;
-    const { Running, Pid } = await this.#inspect(doing, signal);
-    if (!Running || Pid === 0)
-      throw new Failure("failed_precondition", `Cannot ${doing}: its process does not run`);
+    const number = signalNumber(name, doing);
+    const pid = await this.#pid(doing, signal);
     const { containerId, spec } = this.#parts;
     const run = (command: readonly string[]): Promise<Exec> =>
       startExec(this.#engine, containerId, { ...BARE, command, user: spec.user }, signal);
-    await signalExec({ doing, name, pid: Pid, containerId, endpoint: this.#engine.endpoint, run }, signal);
+    await signalExec({ doing, number, pid, containerId, endpoint: this.#engine.endpoint, run }, signal);
   }
 
   async outcome(signal: AbortSignal): Promise<ExecOutcome> {
     const doing = `ask how exec "${this.#shortId}" ended`;
+    let last: ExecOutcome = { kind: "running" };
     for (const waitMs of this.#ended ? [...OUTCOME_WAITS, 0] : [0]) {
       try {
         const { Running, ExitCode } = await this.#inspect(doing, signal);
         if (!Running && typeof ExitCode === "number") return { kind: "exited", code: ExitCode };
-        if (!Running && !this.#ended) return { kind: "running" };
+        if (!Running && this.#ended)
+          last = { kind: "unknown", reason: "the engine does not know how it ended" };
       } catch (error) {
         if (!(error instanceof Failure && error.kind === "not_found")) throw error;
-        return {
-          kind: "unknown",
-          reason: "the engine has forgotten the command: its container is gone or was started anew",
-        };
+        return { kind: "unknown", reason: FORGOTTEN };
       }
-      if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
-      if (signal.aborted) throw abortFailure(signal);
+      await pause(waitMs, signal);
     }
-    return { kind: "running" };
+    return last;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -172,13 +172,27 @@ class DockerExec implements Exec {
     return this.#engine.call({ doing, method: "GET", path: `${this.#path}/json` }, ExecState, signal);
   }
 
+  /** The process's number on the engine's machine. The engine opens the stream a moment before it starts the process. */
+  async #pid(doing: string, signal: AbortSignal): Promise<number> {
+    for (const waitMs of START_WAITS) {
+      const { Running, ExitCode, Pid } = await this.#inspect(doing, signal);
+      if (Running && Pid > 0) return Pid;
+      if (!Running && typeof ExitCode === "number") break;
+      await pause(waitMs, signal);
+    }
+    throw new Failure("failed_precondition", `Cannot ${doing}: its process does not run`);
+  }
+
   async *#read(): AsyncGenerator<OutputChunk> {
     const { socket, spec, signal, containerId } = this.#parts;
     const doing = `read the output of exec "${this.#shortId}" in ${named(containerId)}`;
     const at = { doing, endpoint: this.#engine.endpoint.name };
     try {
       if (spec.tty) for await (const data of socket) yield { stream: "stdout", data };
-      else yield* demux(socket, { wholeFrames: false, broken: (why) => unreachable(at, why) });
+      else {
+        const chunks = demux(socket, { wholeFrames: false, broken: (why) => unreachable(at, why) });
+        for await (const chunk of chunks) yield (await this.#engineWords(chunk, doing)) ?? chunk;
+      }
       this.#ended = true;
     } catch (error) {
       if (signal.aborted) throw abortFailure(signal);
@@ -188,13 +202,34 @@ class DockerExec implements Exec {
     }
   }
 
+  /** Output that is not the command's but the engine's, which says on stdout why it could not start it. */
+  async #engineWords(chunk: OutputChunk, doing: string): Promise<OutputChunk | undefined> {
+    const isFirst = this.#untouched;
+    this.#untouched = false;
+    if (!isFirst || chunk.stream !== "stdout") return undefined;
+    const text = Buffer.from(chunk.data.buffer, chunk.data.byteOffset, chunk.data.byteLength).toString();
+    if (!text.startsWith(START_FAILED)) return undefined;
+    const { Running, Pid } = await this.#inspect(doing, this.#parts.signal);
+    // A command that ran may print such words itself; it had a process.
+    if (Running || Pid !== 0) return undefined;
+    return { stream: "stderr", data: Buffer.from(`${plainWords(text)}\n`) };
+  }
+
   #failure(kind: Failure["kind"], verb: string, state: string): Failure {
     return new Failure(kind, `Cannot ${verb} exec "${this.#shortId}": ${state}`);
   }
 }
 
+/** What the engine's words begin with when it could not start a command. */
+const START_FAILED = "OCI runtime exec failed";
+
 /** A command that says and hears nothing. */
 const BARE: Omit<ExecSpec, "command" | "user"> = { env: {}, workingDir: "/", tty: false, stdin: false };
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await delay(ms, undefined, { signal }).catch(() => {});
+  if (signal.aborted) throw abortFailure(signal);
+}
 
 /** Resolves when the socket has room again, or is closed: what was written to a process that ended is nobody's. */
 function drained(socket: Socket, signal: AbortSignal): Promise<void> {

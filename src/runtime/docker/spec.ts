@@ -30,6 +30,7 @@ export function createBody(spec: ContainerSpec): object {
       CapDrop: spec.dropCapabilities,
       SecurityOpt: spec.noNewPrivileges ? ["no-new-privileges:true"] : [],
       Init: spec.init,
+      ...(spec.logBytes === undefined ? {} : { LogConfig: logConfig(spec.logBytes) }),
     },
   };
 }
@@ -58,6 +59,12 @@ function limit(container: string, field: string, value: LimitSpec[keyof LimitSpe
   }
   // A JSON number as it stands: as a Number it would be rounded above 2^53.
   return { [field]: JSON.rawJSON(value.toString()) };
+}
+
+/** The engine's `local` log: bounded, and of bytes; its other one keeps JSON text. Half is dropped when both files are full. */
+function logConfig(bytes: bigint): object {
+  const half = bytes / 2n > 0n ? bytes / 2n : 1n;
+  return { Type: "local", Config: { "max-size": `${half}`, "max-file": "2", compress: "false" } };
 }
 
 function mountBody(mount: MountSpec): object {
