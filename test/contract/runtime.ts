@@ -1,0 +1,22 @@
+import { describe } from "bun:test";
+import { execContract } from "./runtime-exec.ts";
+import { imageContract } from "./runtime-images.ts";
+import { lifecycleContract } from "./runtime-lifecycle.ts";
+import { logContract } from "./runtime-logs.ts";
+import { type RuntimeSubject, Subject } from "./runtime-subject.ts";
+import { watchContract } from "./runtime-watch.ts";
+
+/**
+ * What every implementation of Runtime promises (src/runtime/runtime.ts). The container's command is a shell script, of
+ * which test/runtime/fake-shell.ts understands as much as is used here.
+ */
+export function runtimeContract(name: string, make: () => Promise<RuntimeSubject>): void {
+  describe(name, () => {
+    const subject = new Subject(make);
+    describe("lifecycle", () => lifecycleContract(subject));
+    describe("images", () => imageContract(subject));
+    describe("logs", () => logContract(subject));
+    describe("exec", () => execContract(subject));
+    describe("watch", () => watchContract(subject));
+  });
+}
