@@ -46,6 +46,7 @@ export async function stopPrivateEngine(progress: Progress): Promise<void> {
     progress("  stopping the private Docker engine");
     await removeContents();
     await endProcess(running.pid);
+    await unmountAll(running.dataRoot);
     await removeBridge(running.bridge);
   }
   state.forgetState();
@@ -112,6 +113,7 @@ async function tryStart(root: string, network: NetworkSetup): Promise<string | u
   const folder = join(root, ".cache", "engine");
   mkdirSync(folder, { recursive: true });
   const dataRoot = join(folder, "data");
+  await unmountAll(dataRoot);
   // A fresh one each time: what a killed engine leaves in it can make the next start hang on its containerd.
   const execRoot = join(state.ENGINE_FOLDER, `exec-${Date.now().toString(36)}`);
   const log = join(folder, "dockerd.log");
@@ -235,14 +237,20 @@ async function endProcess(pid: number): Promise<void> {
 
 async function removeOldExecRoots(): Promise<void> {
   if (!existsSync(state.ENGINE_FOLDER)) return;
-  const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
   for (const name of readdirSync(state.ENGINE_FOLDER).filter((entry) => entry.startsWith("exec-"))) {
     const path = join(state.ENGINE_FOLDER, name);
-    const below = mounts
-      .map((line) => line.split(" ")[1] ?? "")
-      .filter((point) => point.startsWith(`${path}/`));
-    for (const point of below.reverse()) await runCommand(["umount", "--lazy", point]);
+    await unmountAll(path);
     rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** An engine mounts its folders on themselves, and one that was killed leaves them so: nobody could delete them. */
+async function unmountAll(folder: string): Promise<void> {
+  const points = readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "");
+  for (const point of points.filter((each) => each === folder || each.startsWith(`${folder}/`)).reverse()) {
+    await runCommand(["umount", "--lazy", point]);
   }
 }
 
