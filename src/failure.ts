@@ -66,9 +66,16 @@ export function invalid(doing: string, violations: readonly FieldViolation[]): F
   return new Failure("invalid_argument", `Cannot ${doing}: ${named}`, { violations });
 }
 
-/** What an aborted wait throws: a Failure given as the abort's reason as it is, everything else as CANCELLED. */
+/**
+ * What an aborted wait throws: a Failure given as the abort's reason as it is, UNAVAILABLE for an `AbortSignal.timeout`
+ * (a bound of ours on something that should have answered), and CANCELLED for everything else.
+ */
 export function abortFailure(signal: AbortSignal): Failure {
   const reason: unknown = signal.reason;
   if (reason instanceof Failure) return reason;
+  if (reason instanceof DOMException && reason.name === "TimeoutError") {
+    const message = "Cannot finish the call: what it depends on did not answer in time";
+    return new Failure("unavailable", message, { reason: "TIMED_OUT", cause: reason });
+  }
   return new Failure("cancelled", "Cannot finish the call: it was cancelled", { cause: reason });
 }

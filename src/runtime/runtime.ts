@@ -54,7 +54,7 @@ export interface Runtime extends AsyncDisposable {
   watch(labels: Readonly<Record<string, string>>, signal: AbortSignal): AsyncIterable<RuntimeEvent>;
 }
 
-/** The engine's own id of a container. */
+/** The engine's own id of a container. Its name works wherever its id does, since a creation may end before its id is known. */
 export type RuntimeId = string & { readonly __brand: "RuntimeId" };
 
 export interface EngineInfo {

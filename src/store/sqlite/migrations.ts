@@ -56,6 +56,8 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX containers_session ON containers (sessionId, "key");
 
+  CREATE TABLE execs ("key" TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+
   CREATE TABLE answers (
     "key" TEXT PRIMARY KEY,
     body TEXT NOT NULL,

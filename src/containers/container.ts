@@ -1,0 +1,131 @@
+import type { Instant, NewEvent } from "../events/event.ts";
+import { Failure } from "../failure.ts";
+import type { RuntimeId } from "../runtime/runtime.ts";
+import type { ResourceLimits, SessionId } from "../sessions/session.ts";
+import type { Table } from "../store/table.ts";
+
+export type ContainerId = string & { readonly __brand: "ContainerId" };
+
+export interface Container {
+  readonly id: ContainerId;
+  readonly sessionId: SessionId;
+  /** Its name in the engine. */
+  readonly name: string;
+  /** As the client gave it, with defaults filled in. */
+  readonly config: ContainerConfig;
+  readonly createdAt: Instant;
+  /** What its session's events carry, kept here so that an engine's event needs no second row. */
+  readonly sessionLabels: Readonly<Record<string, string>>;
+  readonly life: ContainerLife;
+}
+
+export interface ContainerConfig {
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly mounts: readonly MountConfig[];
+  readonly ports: readonly PortConfig[];
+  readonly networkMode: string;
+  readonly networks: readonly string[];
+  readonly limits: ResourceLimits;
+  readonly restart: { readonly name: string; readonly maximumRetryCount: number; readonly timeoutNs: bigint };
+  readonly readOnlyRootfs: boolean;
+  readonly removeOnStop: boolean;
+}
+
+export interface MountConfig {
+  readonly type: "bind" | "volume" | "tmpfs" | "unspecified";
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export interface PortConfig {
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly protocol: string;
+  readonly hostIp: string;
+}
+
+/** What the engine was last seen to say, or that it hasn't said anything yet. */
+export type ContainerLife =
+  /** The intent is durable; the engine may or may not have it. */
+  | { readonly state: "creating" }
+  | ({ readonly state: "created" | "running" | "paused" | "restarting" | "removing" } & Made)
+  | ({
+      readonly state: "exited";
+      readonly exitedAt: Instant;
+      readonly exitCode: number;
+      readonly oomKilled: boolean;
+    } & Made);
+
+interface Made {
+  readonly runtimeId: RuntimeId;
+  readonly imageDigest: string;
+  readonly startedAt: Instant | null;
+  readonly health: "none" | "starting" | "healthy" | "unhealthy";
+  /** The engine's words, where there are any. */
+  readonly reason: string;
+  /** With the host ports that were chosen. */
+  readonly ports: readonly PortConfig[];
+}
+
+export const containerTable: Table<Container> = {
+  name: "containers",
+  bigints: "some",
+  key: (container) => container.id,
+  columns: {
+    sessionId: (container) => container.sessionId,
+    state: (container) => container.life.state,
+  },
+  labels: (container) => container.config.labels,
+};
+
+/** The counter of containers that are not removed. */
+export const openContainers = "open_containers";
+
+/** A container's labels in the engine: by them an install finds its own, and only its own. */
+export const engineLabels = {
+  install: "baaaht.install",
+  session: "baaaht.session",
+  container: "baaaht.container",
+} as const;
+
+/** Failures: NOT_FOUND when there is none. */
+export function knownContainer(
+  container: Container | undefined,
+  wanted: { readonly id: string; readonly doing: string },
+): Container {
+  if (container !== undefined) return container;
+  throw new Failure(
+    "not_found",
+    `Cannot ${wanted.doing} "${wanted.id}": there is no container with this id (it may have been removed; the log has its story)`,
+    { reason: "CONTAINER_NOT_FOUND", metadata: { container_id: wanted.id } },
+  );
+}
+
+/**
+ * The engine's id of a container that the engine has made.
+ *
+ * Failures: FAILED_PRECONDITION while it is still being made.
+ */
+export function madeContainer(container: Container, doing: string): RuntimeId {
+  if (container.life.state !== "creating") return container.life.runtimeId;
+  throw new Failure("failed_precondition", `Cannot ${doing} "${container.id}": it is still being created`);
+}
+
+/** An event about `container`, with what all of them carry. */
+export function containerEvent(
+  container: Container,
+  event: Omit<NewEvent, "labels" | "sessionId" | "containerId">,
+): NewEvent {
+  return {
+    ...event,
+    sessionId: container.sessionId,
+    containerId: container.id,
+    labels: container.sessionLabels,
+  };
+}

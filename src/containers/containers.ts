@@ -1,0 +1,261 @@
+import type { Call } from "../call.ts";
+import { abortFailure, Failure } from "../failure.ts";
+import type { LogOptions, OutputChunk, RuntimeId } from "../runtime/runtime.ts";
+import { type SessionId, sessionTable } from "../sessions/session.ts";
+import { counterTable } from "../store/counters.ts";
+import type { Listing } from "../store/store.ts";
+import type { PagePlace } from "../store/table.ts";
+import {
+  type Container,
+  type ContainerId,
+  containerTable,
+  knownContainer,
+  madeContainer,
+  openContainers,
+} from "./container.ts";
+import { type Creating, Creation, callSource } from "./creation.ts";
+import { EngineLink, type EngineState } from "./engine-link.ts";
+import { observe } from "./observe.ts";
+import type { ContainerParts } from "./parts.ts";
+
+/** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
+export interface ContainerView {
+  readonly container: Container;
+  readonly known: { readonly kind: "yes" } | { readonly kind: "no"; readonly reason: string };
+}
+
+export interface ContainerFilter {
+  readonly sessionId?: string;
+  /** Any of these; `unknown` matches all while the engine can't be asked, and nothing else does then. */
+  readonly states?: readonly (Container["life"]["state"] | "unknown")[];
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** What a listing of containers is of. */
+export interface ContainerPage {
+  readonly filter: ContainerFilter;
+  readonly limit: number;
+  readonly after?: PagePlace | undefined;
+}
+
+/** How a container ended. */
+export type Ended =
+  | { readonly kind: "exited"; readonly container: Container }
+  | { readonly kind: "removed"; readonly id: ContainerId; readonly reason: string };
+
+/** The use cases of containers, but for what runs inside them (execs.ts). */
+export class Containers {
+  readonly link: EngineLink;
+  readonly #parts: ContainerParts;
+  readonly #creation: Creation;
+
+  /** @param onEngine hears of every change of the engine's state */
+  constructor(parts: ContainerParts, onEngine: (state: EngineState) => void) {
+    this.#parts = parts;
+    this.#creation = new Creation(parts);
+    this.link = new EngineLink(parts, onEngine);
+  }
+
+  /** See Creation.create. */
+  async create(creating: Creating, call: Call): Promise<ContainerView> {
+    return this.#view(await this.#creation.create(creating, call));
+  }
+
+  /** Failures: NOT_FOUND. */
+  async get(id: ContainerId): Promise<ContainerView> {
+    return this.#view(
+      knownContainer(await this.#parts.store.get(containerTable, id), { id, doing: "get container" }),
+    );
+  }
+
+  /** Containers in the order of their creation. */
+  async list({ filter, limit, after }: ContainerPage): Promise<Listing<ContainerView>> {
+    const known = this.#known();
+    const states = filter.states?.filter((state) => known.kind === "no" || state !== "unknown");
+    const impossible = known.kind === "no" && states !== undefined && !states.includes("unknown");
+    const listing = await this.#parts.store.list(containerTable, {
+      where: {
+        ...(filter.sessionId === undefined ? {} : { sessionId: filter.sessionId }),
+        ...(impossible ? { state: [] } : {}),
+        ...(states === undefined || known.kind === "no" ? {} : { state: states }),
+      },
+      labels: filter.labels ?? {},
+      limit,
+      after,
+      total: true,
+    });
+    return { ...listing, rows: listing.rows.map((container) => ({ container, known })) };
+  }
+
+  /** How many containers are not removed. */
+  async count(): Promise<number> {
+    return (await this.#parts.store.get(counterTable, openContainers))?.value ?? 0;
+  }
+
+  /**
+   * SIGTERM, then SIGKILL after `graceMs` (milliseconds; the server's default when absent). One that has stopped is no error.
+   *
+   * Failures: NOT_FOUND, FAILED_PRECONDITION (still being created), UNAVAILABLE (engine).
+   */
+  async stop(
+    id: ContainerId,
+    options: { readonly graceMs?: number | undefined },
+    call: Call,
+  ): Promise<ContainerView> {
+    using _held = await this.#parts.locks.hold(id, call.signal);
+    return this.#view(await this.#stopHeld(id, options.graceMs ?? this.#parts.times.stopGraceMs, call));
+  }
+
+  /**
+   * Removes a container for good.
+   *
+   * Failures: NOT_FOUND, FAILED_PRECONDITION when it runs and `force` was not asked for, UNAVAILABLE (engine).
+   */
+  async remove(
+    id: ContainerId,
+    options: { readonly how: "stopped_only" | "force" },
+    call: Call,
+  ): Promise<void> {
+    const before = knownContainer(await this.#parts.store.get(containerTable, id), {
+      id,
+      doing: "remove container",
+    });
+    if (options.how === "force") await this.#endHolder(before, call);
+    using _held = await this.#parts.locks.hold(id, call.signal);
+    const container = await this.link.refreshHeld(id, call);
+    if (container === undefined) return;
+    const { state } = container.life;
+    if (
+      options.how === "stopped_only" &&
+      (state === "running" || state === "paused" || state === "restarting")
+    ) {
+      throw new Failure(
+        "failed_precondition",
+        `Cannot remove container "${id}": it is ${state}; stop it first, or remove it with force`,
+        {
+          reason: "CONTAINER_RUNNING",
+          metadata: { state },
+        },
+      );
+    }
+    await this.#removeHeld(container, call, "it was removed by a call");
+  }
+
+  /**
+   * Waits until a container has ended, however long that takes.
+   *
+   * Failures: NOT_FOUND, the signal's reason.
+   */
+  async wait(id: ContainerId, call: Call): Promise<Ended> {
+    // The place in the log comes first: whatever ends the container after it is heard of.
+    const after = this.#parts.log.tail;
+    const { container } = await this.get(id);
+    if (container.life.state === "exited") return { kind: "exited", container };
+    const filter = { containerId: id };
+    for await (const item of this.#parts.log.follow({ after, filter, signal: call.signal })) {
+      if (item.kind !== "event") continue;
+      const { type, data } = item.event;
+      const now = await this.#parts.store.get(containerTable, id);
+      if (now?.life.state === "exited") return { kind: "exited", container: now };
+      if (type === "container_removed" || type === "container_error") {
+        return { kind: "removed", id, reason: data?.reason ?? "" };
+      }
+    }
+    throw abortFailure(call.signal);
+  }
+
+  /** What a container wrote, as the engine has kept it. Failures: NOT_FOUND, FAILED_PRECONDITION, UNAVAILABLE. */
+  async logs(id: ContainerId, options: LogOptions, call: Call): Promise<AsyncIterable<OutputChunk>> {
+    const { container } = await this.get(id);
+    await this.#parts.touch(container.sessionId);
+    return this.#parts.runtime.logs(
+      madeContainer(container, "read the logs of container"),
+      options,
+      call.signal,
+    );
+  }
+
+  /** Stops and removes all containers of a session that is closing. Safe to call again. */
+  async empty(sessionId: SessionId, call: Call): Promise<void> {
+    const session = await this.#parts.store.get(sessionTable, sessionId);
+    const closing = new Failure(
+      "failed_precondition",
+      `Cannot create a container in session "${sessionId}": it is closing`,
+    );
+    const removals = (session?.containerIds ?? []).map(async (text) => {
+      const id = text as ContainerId; // containerIds holds nothing else
+      this.#creation.abandon(id, closing);
+      using _held = await this.#parts.locks.hold(id, call.signal);
+      const container = await this.link.refreshHeld(id, call);
+      if (container === undefined) return;
+      if (container.life.state !== "exited") await this.#stopHeld(id, this.#parts.times.closeGraceMs, call);
+      await this.#removeHeld(container, call, "its session was closed");
+    });
+    const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  async #stopHeld(id: ContainerId, graceMs: number, call: Call): Promise<Container> {
+    const { store, runtime, clock, times } = this.#parts;
+    const container = knownContainer(await store.get(containerTable, id), { id, doing: "stop container" });
+    const runtimeId = madeContainer(container, "stop container");
+    await this.#parts.touch(container.sessionId);
+    const within = AbortSignal.any([call.signal, AbortSignal.timeout(graceMs + times.operationMs)]);
+    await runtime.stop(runtimeId, { graceMs }, within);
+    const facts = await runtime.inspect(runtimeId, within);
+    if (facts === undefined) {
+      await this.link.forgetHeld(container, call, {
+        type: "container_removed",
+        reason: "it was removed in the engine",
+      });
+      throw new Failure("not_found", `Cannot stop container "${id}": it was removed in the engine`);
+    }
+    const { actor, correlationId } = call;
+    const observing = {
+      at: clock(),
+      actor,
+      correlationId,
+      source: callSource,
+      reason: "it was stopped by a call",
+    };
+    return await store.change({}, () => observe(container, facts, observing));
+  }
+
+  async #removeHeld(container: Container, call: Call, reason: string): Promise<void> {
+    const { runtime, times } = this.#parts;
+    const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    await runtime.remove(madeContainer(container, "remove container"), within);
+    await this.link.forgetHeld(container, call, { type: "container_removed", reason, source: callSource });
+  }
+
+  /** A forced removal doesn't wait for a creation or for the grace of a stop that is under way. */
+  async #endHolder(container: Container, call: Call): Promise<void> {
+    if (!this.#parts.locks.held(container.id)) return;
+    this.#creation.abandon(
+      container.id,
+      new Failure("aborted", `Cannot create container "${container.id}": it was removed by force`),
+    );
+    try {
+      await this.#parts.runtime.kill(container.name as RuntimeId, { signalName: "KILL" }, call.signal); // the name stands for the id
+    } catch (error) {
+      // It may have ended in the meantime; the removal finds out what is true.
+      if (!(error instanceof Failure)) throw error;
+    }
+  }
+
+  #view(container: Container): ContainerView {
+    return { container, known: this.#known() };
+  }
+
+  #known(): ContainerView["known"] {
+    const { state } = this.link;
+    switch (state.kind) {
+      case "up":
+        return { kind: "yes" };
+      case "connecting":
+        return { kind: "no", reason: "the container engine was not asked yet" };
+      case "lost":
+        return { kind: "no", reason: state.reason };
+    }
+  }
+}

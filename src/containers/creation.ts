@@ -1,0 +1,285 @@
+import { type Call, systemCall } from "../call.ts";
+import { Failure, invalid } from "../failure.ts";
+import type { RuntimeId } from "../runtime/runtime.ts";
+import {
+  type Activity,
+  activeSession,
+  activityAt,
+  activityTable,
+  type Session,
+  type SessionId,
+  sessionTable,
+} from "../sessions/session.ts";
+import { type Answer, answered, answerOf, answerTable, type OnceKey, onceKey } from "../store/answers.ts";
+import { type Counter, counterTable, moved } from "../store/counters.ts";
+import { changed, type Decision, put, remove, unchanged } from "../store/store.ts";
+import {
+  type Container,
+  type ContainerConfig,
+  type ContainerId,
+  containerTable,
+  engineLabels,
+  openContainers,
+} from "./container.ts";
+import { type ContainerLimits, configViolations } from "./container-limits.ts";
+import { forget, observe } from "./observe.ts";
+import type { ContainerParts } from "./parts.ts";
+import { type ContainerDefaults, type HardenedSpec, hardenedSpec } from "./policy.ts";
+
+export type PullPolicy = "missing" | "never" | "always";
+
+export interface Creating {
+  readonly sessionId: SessionId;
+  readonly config: ContainerConfig;
+  readonly pull: PullPolicy;
+  readonly idempotencyKey: string;
+}
+
+/** The part that speaks in events of container calls. */
+export const callSource = "orchestrator.grpc";
+
+/** Makes containers: the intent first, then the engine's work, then what the engine says of it. */
+export class Creation {
+  readonly #parts: ContainerParts;
+  /** The creations under way, so that a closing session can end them. */
+  readonly #underWay = new Map<ContainerId, AbortController>();
+
+  constructor(parts: ContainerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes and starts a container. When it fails, or its caller gives up, nothing is left of it.
+   *
+   * Failures: NOT_FOUND (session or image), FAILED_PRECONDITION (session closed, command can't be started),
+   * INVALID_ARGUMENT, PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED (max_containers), ALREADY_EXISTS (idempotency key),
+   * UNAVAILABLE (engine).
+   */
+  async create(creating: Creating, call: Call): Promise<Container> {
+    const violations = configViolations(creating.config, this.#parts.limits);
+    if (violations.length > 0) throw invalid("create a container", violations);
+    const id = Bun.randomUUIDv7() as ContainerId; // this is where container ids are made
+    const ending = new AbortController();
+    this.#underWay.set(id, ending);
+    try {
+      using _held = await this.#parts.locks.hold(id, call.signal);
+      const intent = await this.#intend(id, creating, call);
+      if ("again" in intent) return await this.#madeBefore(intent.again, call);
+      const signal = AbortSignal.any([call.signal, ending.signal]);
+      try {
+        return await this.#make(intent, creating.pull, { ...call, signal });
+      } catch (error) {
+        await this.#undo(intent.container, intent.once, error);
+        throw error;
+      }
+    } finally {
+      this.#underWay.delete(id);
+    }
+  }
+
+  /** Ends the creation of a container, if one is under way, with `reason` as its outcome. */
+  abandon(id: ContainerId, reason: Failure): void {
+    this.#underWay.get(id)?.abort(reason);
+  }
+
+  async #intend(id: ContainerId, creating: Creating, call: Call): Promise<Intent> {
+    const { store, clock, limits, defaults, noticeMs } = this.#parts;
+    const { sessionId, config, pull, idempotencyKey: key } = creating;
+    const once =
+      key === ""
+        ? undefined
+        : onceKey(key, { kind: "create_container", scope: sessionId, content: { config, pull } });
+    const at = clock();
+    return await store.change(
+      {
+        session: { table: sessionTable, key: sessionId },
+        activity: { table: activityTable, key: sessionId },
+        open: { table: counterTable, key: openContainers },
+        answer: { table: answerTable, key: once?.row ?? "" },
+      },
+      (loaded) => {
+        const session = activeSession(loaded.session, {
+          id: sessionId,
+          doing: "create a container in session",
+        });
+        return intendContainer(
+          { ...loaded, session },
+          { id, config, once, at, limits, defaults, noticeMs, actor: call.actor },
+        );
+      },
+    );
+  }
+
+  async #make(intent: NewIntent, pull: PullPolicy, call: Call): Promise<Container> {
+    const { runtime, store, clock, times, install } = this.#parts;
+    const { container, hardened } = intent;
+    const spec = {
+      ...hardened,
+      name: container.name,
+      labels: {
+        ...container.config.labels,
+        [engineLabels.install]: install,
+        [engineLabels.session]: container.sessionId,
+        [engineLabels.container]: container.id,
+      },
+    };
+    if (pull === "always") await this.#pull(container.config.image, call.signal);
+    const within = () => AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    let id: RuntimeId;
+    try {
+      id = await runtime.create(spec, within());
+    } catch (error) {
+      // Asked only when it turns out to be missing: the usual container doesn't wait for one call more.
+      if (pull !== "missing" || !(error instanceof Failure) || error.kind !== "not_found") throw error;
+      await this.#pull(container.config.image, call.signal);
+      id = await runtime.create(spec, within());
+    }
+    await runtime.start(id, within());
+    const facts = await runtime.inspect(id, within());
+    if (facts === undefined) {
+      throw new Failure(
+        "aborted",
+        `Cannot create container "${container.id}": the engine lost it while it was made`,
+      );
+    }
+    return await store.change({}, () =>
+      observe(container, facts, {
+        at: clock(),
+        actor: call.actor,
+        correlationId: call.correlationId,
+        source: callSource,
+        reason: "",
+      }),
+    );
+  }
+
+  async #pull(image: string, signal: AbortSignal): Promise<void> {
+    const { runtime, times } = this.#parts;
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(times.pullMs)]);
+    for await (const _progress of runtime.pull(image, bounded)) {
+      // Only the end matters here; PullImage is for those who want to watch.
+    }
+  }
+
+  /** Leaves nothing behind. What the engine can't remove now is removed when it is next compared with the rows. */
+  async #undo(container: Container, once: OnceKey | undefined, error: unknown): Promise<void> {
+    const { runtime, store, clock, times } = this.#parts;
+    const call = systemCall(AbortSignal.timeout(times.operationMs));
+    // The name stands for the id: the engine may have made it although its answer never came.
+    const removed = await runtime.remove(container.name as RuntimeId, call.signal).then(
+      () => true,
+      () => false,
+    );
+    if (!removed) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    await store.change(
+      {
+        session: { table: sessionTable, key: container.sessionId },
+        open: { table: counterTable, key: openContainers },
+      },
+      (loaded) => {
+        const { result, rows, events } = forget(
+          { container, ...loaded },
+          { ...call, at: clock(), source: callSource, reason, type: "container_error" },
+        );
+        return { result, rows: once ? [...rows, remove(answerTable, once.row)] : rows, events };
+      },
+    );
+  }
+
+  /** The container that the same request has made before; waits for it while it is being made. */
+  async #madeBefore(id: ContainerId, call: Call): Promise<Container> {
+    using _held = await this.#parts.locks.hold(id, call.signal);
+    const container = await this.#parts.store.get(containerTable, id);
+    if (container !== undefined) return container;
+    throw new Failure(
+      "aborted",
+      `Cannot create container "${id}" again: the first request with this key has failed or it was removed`,
+    );
+  }
+}
+
+type Intent = NewIntent | { readonly again: ContainerId };
+
+interface NewIntent {
+  readonly container: Container;
+  readonly hardened: HardenedSpec;
+  readonly once: OnceKey | undefined;
+}
+
+/** The rule for a new container: may this session have it, and what will it be. */
+function intendContainer(
+  loaded: {
+    readonly session: Session;
+    readonly activity: Activity | undefined;
+    readonly open: Counter | undefined;
+    readonly answer: Answer | undefined;
+  },
+  wanted: {
+    readonly id: ContainerId;
+    readonly config: ContainerConfig;
+    readonly once: OnceKey | undefined;
+    readonly at: number;
+    readonly actor: string;
+    readonly limits: ContainerLimits;
+    readonly defaults: ContainerDefaults;
+    readonly noticeMs: number;
+  },
+): Decision<Intent> {
+  const { session } = loaded;
+  const { id, config, once, at } = wanted;
+  const again = once && answered(loaded.answer, once, at);
+  if (again !== undefined) return unchanged({ again: again as ContainerId }); // answers of this kind are made below, from an id
+  refuseTooMany(loaded, wanted.limits);
+  const hardened = hardenedSpec(config, { session: session.config, defaults: wanted.defaults });
+  const container: Container = {
+    id,
+    sessionId: session.id,
+    name: `baaaht-${id}`,
+    config: {
+      ...config,
+      limits: {
+        nanoCpu: hardened.limits.nanoCpu,
+        memoryBytes: hardened.limits.memoryBytes,
+        memorySwap: hardened.limits.memorySwapBytes,
+        pidsLimit: hardened.limits.pids,
+      },
+      networkMode: hardened.networkMode,
+      restart: { ...config.restart, name: hardened.restart.name },
+    },
+    createdAt: at,
+    sessionLabels: session.metadata.labels,
+    life: { state: "creating" },
+  };
+  const messageCount = loaded.activity?.messageCount ?? 0;
+  return changed({ container, hardened, once }, [
+    put(containerTable, container),
+    put(sessionTable, { ...session, containerIds: [...session.containerIds, id] }),
+    put(activityTable, activityAt(session, at, { messageCount, noticeMs: wanted.noticeMs })),
+    put(counterTable, moved(loaded.open, openContainers, 1)),
+    ...(once ? [put(answerTable, answerOf(once, id, at))] : []),
+  ]);
+}
+
+function refuseTooMany(
+  loaded: { readonly session: Session; readonly open: Counter | undefined },
+  limits: ContainerLimits,
+): void {
+  const { session } = loaded;
+  const has = session.containerIds.length;
+  if (has >= session.config.maxContainers) {
+    throw new Failure(
+      "resource_exhausted",
+      `Cannot create a container in session "${session.id}": it has ${has}, and its max_containers is ${session.config.maxContainers}`,
+      { reason: "TOO_MANY_CONTAINERS", metadata: { limit: String(session.config.maxContainers) } },
+    );
+  }
+  const all = loaded.open?.value ?? 0;
+  if (all >= limits.maxContainers) {
+    throw new Failure(
+      "resource_exhausted",
+      `Cannot create a container in session "${session.id}": the server has ${all}, and ${limits.maxContainers} is the most`,
+      { reason: "TOO_MANY_CONTAINERS", metadata: { limit: String(limits.maxContainers) } },
+    );
+  }
+}

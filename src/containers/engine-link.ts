@@ -1,0 +1,261 @@
+import { type Call, systemCall } from "../call.ts";
+import { Bell } from "../events/bell.ts";
+import type { EventType, Instant } from "../events/event.ts";
+import { Failure } from "../failure.ts";
+import type { ContainerFacts, RuntimeEvent, RuntimeId } from "../runtime/runtime.ts";
+import { sessionTable } from "../sessions/session.ts";
+import { counterTable } from "../store/counters.ts";
+import { changed } from "../store/store.ts";
+import {
+  type Container,
+  type ContainerId,
+  containerTable,
+  engineLabels,
+  openContainers,
+} from "./container.ts";
+import { engineSource, forget, lifeOf, observe } from "./observe.ts";
+import type { ContainerParts } from "./parts.ts";
+
+/** What is known of the engine. While it isn't `up`, the state of its containers is unknown. */
+export type EngineState =
+  | { readonly kind: "connecting" }
+  | { readonly kind: "up"; readonly since: Instant }
+  | { readonly kind: "lost"; readonly since: Instant; readonly reason: string };
+
+/** Waits between attempts to reach a lost engine: from the first to the last, in milliseconds. */
+const firstRetryMs = 100;
+const lastRetryMs = 2_000;
+
+/** The engine's words for what can change a row; the others (exec, attach, resize) are passed over. */
+const telling = new Set([
+  "start",
+  "die",
+  "oom",
+  "destroy",
+  "pause",
+  "unpause",
+  "rename",
+  "restart",
+  "stop",
+  "health_status",
+]);
+
+/**
+ * Keeps the rows true: follows the engine's events, and compares all rows with the engine at the start and whenever the
+ * events were interrupted. Both ways: what no row knows is removed, what a row knows gets the engine's word.
+ */
+export class EngineLink {
+  readonly #parts: ContainerParts;
+  readonly #onState: (state: EngineState) => void;
+  readonly #refreshing = new Map<ContainerId, "once" | "again">();
+  readonly #settled = Promise.withResolvers<void>();
+  #state: EngineState = { kind: "connecting" };
+
+  constructor(parts: ContainerParts, onState: (state: EngineState) => void) {
+    this.#parts = parts;
+    this.#onState = onState;
+  }
+
+  get state(): EngineState {
+    return this.#state;
+  }
+
+  /** Resolves when the engine was reached, or not, for the first time. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  /** Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const bell = new Bell();
+    signal.addEventListener("abort", bell.ring, { once: true });
+    let retryMs = firstRetryMs;
+    while (!signal.aborted) {
+      try {
+        await this.#watch(signal, () => {
+          retryMs = firstRetryMs;
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof Failure)) throw error;
+        await this.#lost(error.message);
+      }
+      await bell.wait(retryMs);
+      retryMs = Math.min(retryMs * 2, lastRetryMs);
+    }
+  }
+
+  /** Brings one row to what the engine says now. Removes the container if there is no row for it. */
+  async refresh(id: ContainerId, call: Call): Promise<void> {
+    using _held = await this.#parts.locks.hold(id, call.signal);
+    await this.refreshHeld(id, call);
+  }
+
+  /** The same for a caller that holds the container already. Resolves to the row, if it is still there. */
+  async refreshHeld(id: ContainerId, call: Call): Promise<Container | undefined> {
+    const { store, runtime, clock, times } = this.#parts;
+    const container = await store.get(containerTable, id);
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    if (container === undefined) {
+      await runtime.remove(`baaaht-${id}` as RuntimeId, signal); // its name, which stands for the id
+      return undefined;
+    }
+    const { life } = container;
+    if (life.state === "creating") {
+      await runtime.remove(container.name as RuntimeId, signal); // likewise
+      await this.forgetHeld(container, call, {
+        type: "container_error",
+        reason: "the server stopped while it was being created",
+      });
+      return undefined;
+    }
+    const facts = await runtime.inspect(life.runtimeId, signal);
+    if (facts === undefined) {
+      await this.forgetHeld(container, call, {
+        type: "container_removed",
+        reason: "it was removed in the engine",
+      });
+      return undefined;
+    }
+    const { actor, correlationId } = call;
+    const seen = await store.change({}, () =>
+      observe(container, facts, { at: clock(), actor, correlationId, source: engineSource, reason: "" }),
+    );
+    if (seen.life.state !== "exited" || !seen.config.removeOnStop) return seen;
+    await runtime.remove(life.runtimeId, signal);
+    await this.forgetHeld(seen, call, {
+      type: "container_removed",
+      reason: "it has stopped, and remove_on_stop was set",
+    });
+    return undefined;
+  }
+
+  /** Removes the row of a container that is gone; the caller holds it. */
+  async forgetHeld(
+    container: Container,
+    call: Call,
+    why: {
+      readonly type: "container_removed" | "container_error";
+      readonly reason: string;
+      readonly source?: string;
+    },
+  ): Promise<void> {
+    const { store, clock } = this.#parts;
+    const { actor, correlationId } = call;
+    await store.change(
+      {
+        session: { table: sessionTable, key: container.sessionId },
+        open: { table: counterTable, key: openContainers },
+      },
+      (loaded) =>
+        forget({ container, ...loaded }, { source: engineSource, ...why, at: clock(), actor, correlationId }),
+    );
+  }
+
+  async #watch(signal: AbortSignal, onWatching: () => void): Promise<void> {
+    const { runtime, install } = this.#parts;
+    for await (const event of runtime.watch({ [engineLabels.install]: install }, signal)) {
+      if (event.kind === "changed") {
+        await this.#changed(event);
+        continue;
+      }
+      // The watch is in force before the comparison, so what changes during it is heard of.
+      await this.#reconcile(systemCall(signal));
+      onWatching();
+      await this.#up();
+    }
+  }
+
+  async #changed(event: Extract<RuntimeEvent, { kind: "changed" }>): Promise<void> {
+    const id = event.labels[engineLabels.container] as ContainerId | undefined; // our label, of our install
+    if (id === undefined) return;
+    if (event.action === "create") {
+      // Its creation is waited for elsewhere, unless its caller had given up before the engine was done.
+      if ((await this.#parts.store.get(containerTable, id)) === undefined) this.#refreshSoon(id);
+    } else if (telling.has(event.action.split(":")[0] ?? "")) {
+      this.#refreshSoon(id);
+    }
+  }
+
+  /** One refresh at a time for each container, and one more if something happened during it. */
+  #refreshSoon(id: ContainerId): void {
+    if (this.#refreshing.has(id)) {
+      this.#refreshing.set(id, "again");
+      return;
+    }
+    this.#refreshing.set(id, "once");
+    this.#parts.background.start("refresh a container", async (signal) => {
+      try {
+        do {
+          this.#refreshing.set(id, "once");
+          await this.refresh(id, systemCall(signal));
+        } while (this.#refreshing.get(id) === "again");
+      } catch (error) {
+        // An engine that is gone is found by the watch, which compares everything when it is back.
+        if (!(error instanceof Failure)) throw error;
+      } finally {
+        this.#refreshing.delete(id);
+      }
+    });
+  }
+
+  async #reconcile(call: Call): Promise<void> {
+    const { runtime, install, times } = this.#parts;
+    const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    const found = await runtime.list({ [engineLabels.install]: install }, within);
+    const rows = await this.#allRows();
+    const facts = new Map(found.map((fact) => [fact.labels[engineLabels.container] ?? "", fact]));
+    const differing: ContainerId[] = [];
+    for (const row of rows) {
+      if (differs(row, facts.get(row.id))) differing.push(row.id);
+      facts.delete(row.id);
+    }
+    for (const id of facts.keys()) differing.push(id as ContainerId); // our label's value, of our install
+    for (const id of differing) {
+      // Somebody works on it and will leave it true: a creation under way, a stop with its grace.
+      if (this.#parts.locks.held(id)) this.#refreshSoon(id);
+      else await this.refresh(id, call);
+    }
+  }
+
+  async #allRows(): Promise<readonly Container[]> {
+    const rows: Container[] = [];
+    let page = await this.#parts.store.list(containerTable, { limit: 500 });
+    rows.push(...page.rows);
+    while (page.next !== undefined) {
+      page = await this.#parts.store.list(containerTable, { limit: 500, after: page.next });
+      rows.push(...page.rows);
+    }
+    return rows;
+  }
+
+  async #up(): Promise<void> {
+    const wasLost = this.#state.kind === "lost";
+    this.#state = { kind: "up", since: this.#parts.clock() };
+    if (wasLost) await this.#tell("runtime_recovered", { endpoint: this.#parts.runtime.endpoint });
+    this.#onState(this.#state);
+    this.#settled.resolve();
+  }
+
+  async #lost(reason: string): Promise<void> {
+    if (this.#state.kind === "lost") return;
+    this.#state = { kind: "lost", since: this.#parts.clock(), reason };
+    this.#onState(this.#state);
+    this.#settled.resolve();
+    await this.#tell("runtime_lost", { endpoint: this.#parts.runtime.endpoint, reason });
+  }
+
+  async #tell(
+    type: Extract<EventType, "runtime_lost" | "runtime_recovered">,
+    data: Record<string, string>,
+  ): Promise<void> {
+    const { store, clock } = this.#parts;
+    const event = { type, source: engineSource, at: clock(), data, priority: "high" as const };
+    await store.change({}, () => changed(undefined, [], [event]));
+  }
+}
+
+/** Whether a row and the engine's word for it are apart. */
+function differs(row: Container, fact: ContainerFacts | undefined): boolean {
+  return fact === undefined || !Bun.deepEquals(lifeOf(fact), row.life);
+}

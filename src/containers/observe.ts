@@ -1,0 +1,132 @@
+import type { NewEvent } from "../events/event.ts";
+import type { ContainerFacts } from "../runtime/runtime.ts";
+import { type Session, sessionTable } from "../sessions/session.ts";
+import type { Counter } from "../store/counters.ts";
+import { counterTable, moved } from "../store/counters.ts";
+import { changed, type Decision, put, remove, unchanged } from "../store/store.ts";
+import {
+  type Container,
+  type ContainerLife,
+  containerEvent,
+  containerTable,
+  openContainers,
+} from "./container.ts";
+
+/** The part that speaks in events of what the engine did by itself. */
+export const engineSource = "containers";
+
+/** Who or what made us look at the engine, and when. */
+export interface Observing {
+  readonly at: number;
+  readonly actor: string;
+  readonly correlationId: string;
+  readonly source: string;
+  /** Why, in the words of the events: the reason of a stop, "the engine removed it". */
+  readonly reason: string;
+}
+
+/** Brings a container's row to what the engine says of it, with an event for each thing that has happened since. */
+export function observe(
+  container: Container,
+  facts: ContainerFacts,
+  observing: Observing,
+): Decision<Container> {
+  const life = lifeOf(facts);
+  if (Bun.deepEquals(life, container.life)) return unchanged(container);
+  const next: Container = { ...container, life };
+  return changed(next, [put(containerTable, next)], stepEvents(container, next, observing));
+}
+
+/** Forgets a container that the engine no longer has. */
+export function forget(
+  loaded: {
+    readonly container: Container;
+    readonly session: Session | undefined;
+    readonly open: Counter | undefined;
+  },
+  forgetting: Observing & { readonly type: "container_removed" | "container_error" },
+): Decision<void> {
+  const { container, session, open } = loaded;
+  const { at, actor, correlationId, source, reason } = forgetting;
+  const event = containerEvent(container, {
+    type: forgetting.type,
+    source,
+    at,
+    actor,
+    correlationId,
+    data: { reason, image: container.config.image, state: container.life.state },
+    ...(forgetting.type === "container_error" ? { priority: "high" as const } : {}),
+  });
+  const rows = [remove(containerTable, container.id), put(counterTable, moved(open, openContainers, -1))];
+  if (session !== undefined) {
+    const containerIds = session.containerIds.filter((id) => id !== container.id);
+    rows.push(put(sessionTable, { ...session, containerIds }));
+  }
+  return changed(undefined, rows, [event]);
+}
+
+/** What the engine's facts mean for a row. */
+export function lifeOf(facts: ContainerFacts): ContainerLife {
+  const made = {
+    runtimeId: facts.id,
+    imageDigest: facts.imageDigest,
+    startedAt: facts.startedAt ?? null,
+    health: facts.health,
+    reason: facts.error ?? "",
+    ports: facts.ports.map(({ containerPort, hostPort, protocol, hostIp }) => ({
+      containerPort,
+      hostPort,
+      protocol,
+      hostIp,
+    })),
+  };
+  switch (facts.state) {
+    case "exited":
+    case "dead":
+      return {
+        ...made,
+        state: "exited",
+        exitedAt: facts.exitedAt ?? facts.createdAt,
+        exitCode: facts.exitCode ?? 0,
+        oomKilled: facts.oomKilled,
+      };
+    default:
+      return { ...made, state: facts.state };
+  }
+}
+
+function stepEvents(before: Container, after: Container, observing: Observing): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  const { at, actor, correlationId, source, reason } = observing;
+  const add = (type: NewEvent["type"], data: Record<string, string>, priority?: NewEvent["priority"]) =>
+    events.push(
+      containerEvent(after, {
+        type,
+        source,
+        at,
+        actor,
+        correlationId,
+        data,
+        ...(priority ? { priority } : {}),
+      }),
+    );
+  const was = before.life;
+  const is = after.life;
+  if (is.state === "creating") return events;
+  if (was.state === "creating") add("container_created", { image: after.config.image, name: after.name });
+  const startedBefore = was.state === "creating" ? null : was.startedAt;
+  if (is.startedAt !== null && is.startedAt !== startedBefore)
+    add("container_started", { image: after.config.image });
+  if (is.state === "exited" && is.startedAt === null) {
+    add("container_error", { reason: is.reason === "" ? "it could not be started" : is.reason }, "high");
+  } else if (is.state === "exited" && !(was.state === "exited" && was.exitedAt === is.exitedAt)) {
+    add("container_stopped", {
+      exit_code: String(is.exitCode),
+      oom_killed: String(is.oomKilled),
+      ...(reason === "" ? {} : { reason }),
+    });
+  }
+  if (is.state === "paused" && was.state !== "paused") add("container_paused", {});
+  if (is.state === "running" && was.state === "paused") add("container_resumed", {});
+  return events;
+}
