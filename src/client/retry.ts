@@ -11,14 +11,17 @@ import { CONNECTION_LOST } from "./status-failure.ts";
  * - what only reads (Get…, List…, Check, HealthCheck) or only waits (Wait…);
  * - what sets a state and answers alike when it is so already: CloseSession, CloseGatewaySession, StopContainer,
  *   PauseContainer, ResumeContainer, Heartbeat;
- * - what carries an idempotency_key, or a message with an id, which the server answers once.
+ * - what carries an idempotency_key, or a session's message with an id, which the server takes once.
  *
  * Not what answers differently the second time (RemoveContainer, Unregister and CancelTask may say that there is
  * nothing any more), nor UpdateSession, which could undo what another did in between.
  */
 export function isRepeatable(method: DescMethod, request: Message): boolean {
   if (READS.test(method.name) || SETS.has(method.name)) return true;
-  return hasText(request, "idempotencyKey") || ("message" in request && hasText(request.message, "id"));
+  return (
+    hasText(request, "idempotencyKey") ||
+    (IDS_COUNT.has(method.input.typeName) && hasText(messageOf(request), "id"))
+  );
 }
 
 const READS = /^(?:(?:Get|List|Wait)[A-Z].*|Check|HealthCheck|List)$/;
@@ -30,6 +33,12 @@ const SETS: ReadonlySet<string> = new Set([
   "PauseContainer",
   "ResumeContainer",
   "Heartbeat",
+]);
+
+/** Requests whose message is the same message when it has the same id; an agent's messages make no such promise. */
+const IDS_COUNT: ReadonlySet<string> = new Set([
+  "proto.orchestrator.v1.SendMessageRequest",
+  "proto.gateway.v1.GatewaySendMessageRequest",
 ]);
 
 /**
@@ -53,6 +62,10 @@ export function repetitionMs(
     return undefined;
   if (reconnect.maxAttempts > 0 && failures > reconnect.maxAttempts) return undefined;
   return Math.max(backoffMs(failures, { maxMs: reconnect.intervalMs, random }), retryAfterMs ?? 0);
+}
+
+function messageOf(request: Message): unknown {
+  return "message" in request ? request.message : undefined;
 }
 
 function hasText(value: unknown, name: string): boolean {

@@ -28,10 +28,10 @@ export function failureOf(status: StatusObject, asked: Asked): Failure {
     return new Failure(kind, status.details, details);
   }
   const cause = new Error(status.details);
-  switch (status.code) {
+  switch (lostInDisguise(status) ? STATUS_CODES.unavailable : status.code) {
     case STATUS_CODES.unavailable:
       return new Failure(
-        kind,
+        "unavailable",
         `Cannot finish ${asked.method}: the connection to ${asked.address.text} was lost before the answer came`,
         { reason: CONNECTION_LOST, cause },
       );
@@ -50,6 +50,18 @@ export function failureOf(status: StatusObject, asked: Asked): Failure {
     default:
       return new Failure(kind, status.details, { cause });
   }
+}
+
+/**
+ * Whether grpc-js took a connection that went away for something else: HTTP/2 then ends each stream as if the server had
+ * reset it, with no error or with CANCEL. (Our own cancels never come here; their callers are told at once.)
+ */
+function lostInDisguise({ code, details }: StatusObject): boolean {
+  if (code === STATUS_CODES.cancelled) return details === "Call cancelled";
+  return (
+    code === STATUS_CODES.internal &&
+    /ended without gRPC status|triggered by internal client error/.test(details)
+  );
 }
 
 function detailsOf(status: StatusObject): FailureDetails | undefined {

@@ -24,7 +24,7 @@ export class Transport implements Disposable {
       maxAttempts: options.reconnectMaxAttempts ?? 0,
     };
     this.#options = options;
-    this.#base = metadataOf(options);
+    this.#base = withOptions(new Metadata(), options);
     this.#shared = this.dial();
   }
 
@@ -74,9 +74,7 @@ export class Transport implements Disposable {
 
   metadata(options: CallOptions): Metadata {
     if (options.metadata === undefined && options.correlationId === undefined) return this.#base;
-    const metadata = this.#base.clone();
-    metadata.merge(metadataOf(options));
-    return metadata;
+    return withOptions(this.#base.clone(), options);
   }
 
   /** Has `call` cancelled when the client is closed before `leave` is called for it. */
@@ -109,10 +107,13 @@ export interface Cancellable {
 /** 20 days: above 24.8 the timers beneath overflow, and the call would end at once. */
 const MAX_TIMEOUT_MS = 20 * 24 * 60 * 60 * 1000;
 
-function metadataOf(options: Pick<ClientOptions, "metadata" | "correlationId" | "token">): Metadata {
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
-  if (options.correlationId !== undefined) metadata.set("x-correlation-id", options.correlationId);
+/** `metadata` with what the options say in place of what it said before. */
+function withOptions(
+  metadata: Metadata,
+  options: Pick<ClientOptions, "metadata" | "correlationId" | "token">,
+): Metadata {
   if (options.token !== undefined) metadata.set("authorization", `Bearer ${options.token}`);
+  if (options.correlationId !== undefined) metadata.set("x-correlation-id", options.correlationId);
+  for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value);
   return metadata;
 }
