@@ -74,6 +74,25 @@ test("buildExecutable() makes a file that ignores .env, bunfig.toml, tsconfig.js
   expect(readdirSync(cwd)).toEqual(before);
 });
 
+test("buildExecutable() makes a file that reaches systemd, and takes no library from the folder that it runs in", async () => {
+  const cwd = emptyFolder("systemd");
+  for (const name of ["libc.so.6", "libc.musl-x86_64.so.1"]) writeFileSync(join(cwd, name), "not a library");
+  const address = join(cwd, "notify");
+  const manager = Bun.spawn(["python3", join(import.meta.dir, "../daemon/notify-reader.py"), address], {
+    stdout: "pipe",
+  });
+  try {
+    const heard = manager.stdout.getReader();
+    const next = async (): Promise<string> => new TextDecoder().decode((await heard.read()).value);
+    expect(await next()).toBe("listening\n");
+    expect(run({ cwd, env: { NOTIFY_SOCKET: address } })).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await next()).toContain("READY=1|STATUS=compiled");
+  } finally {
+    manager.kill();
+    await manager.exited;
+  }
+});
+
 test("buildExecutable() puts version, commit and date inside", () => {
   expect(JSON.parse(run({ cwd: emptyFolder("facts") }).stdout)).toMatchObject(stamp);
 });
@@ -82,13 +101,15 @@ test("buildExecutable() leaves ssh2 out, whose native parts would be unpacked at
   const temporary = emptyFolder("tmp");
   expect(run({ cwd: temporary, env: { TMPDIR: temporary, HOME: temporary } }).exitCode).toBe(0);
   expect(readdirSync(temporary)).toEqual([]);
-  expect(Buffer.from(await Bun.file(executable).arrayBuffer()).includes("curve25519-sha256@libssh.org")).toBe(false);
+  expect(Buffer.from(await Bun.file(executable).arrayBuffer()).includes("curve25519-sha256@libssh.org")).toBe(
+    false,
+  );
 });
 
 test("buildExecutable() keeps stack traces that name the source's function, file and line", () => {
   const { exitCode, stderr } = run({ cwd: emptyFolder("stack"), args: ["fail"] });
   expect(exitCode).toBe(1);
-  expect(stderr).toMatch(/at failDeepInside \(test\/build\/probe\.ts:7:\d+\)/);
+  expect(stderr).toMatch(/at failDeepInside \(test\/build\/probe\.ts:9:\d+\)/);
 });
 
 test(
