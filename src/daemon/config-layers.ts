@@ -1,8 +1,8 @@
 import { dirname } from "node:path";
+import { nearestName } from "../nearest-name.ts";
 import type { FileEntry } from "./config-file.ts";
 import { isTable } from "./config-file.ts";
 import { type Mistake, type Source, sourceText } from "./config-mistakes.ts";
-import { nearestName } from "./nearest-name.ts";
 import { CONFIG_FLAG, CONFIG_VARIABLE, type NamedSetting, namedSettings } from "./setting-names.ts";
 
 /** The layers that values are taken from, before the defaults. */

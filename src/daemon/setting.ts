@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { readDuration, readSize, writeDuration, writeSize } from "./quantity.ts";
+import { readDuration, readSize, writeDuration, writeSize } from "../quantity.ts";
 
 /** One thing that can be configured. The table in settings.ts is made of these; all else follows from it. */
 export interface Setting<Value = unknown> {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { constantFrom, assert as hold, integer, property } from "fast-check";
-import { readDuration, readSize, writeDuration, writeSize } from "../../src/daemon/quantity.ts";
+import { readDuration, readSize, writeDuration, writeSize } from "../src/quantity.ts";
 
 test("readDuration() reads units, and several of them", () => {
   const read: Record<string, number> = {
