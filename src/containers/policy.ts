@@ -8,6 +8,8 @@ export interface ContainerDefaults {
   readonly nanoCpu: bigint;
   readonly memoryBytes: bigint;
   readonly pids: bigint;
+  /** How much of its output the engine keeps. */
+  readonly logBytes: number;
 }
 
 /** What policy makes of a config: all of the engine's settings but those that name the container. */
@@ -53,6 +55,7 @@ export function hardenedSpec(
     dropCapabilities: ["ALL"],
     noNewPrivileges: true,
     init: false,
+    logBytes: BigInt(defaults.logBytes),
   };
 }
 

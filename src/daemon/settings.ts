@@ -179,12 +179,6 @@ export const settings = {
       zero: "for ever",
       reloadable: true,
     }),
-    idempotencyMs: duration("How long a repeated idempotency key gets the first answer again.", {
-      default: "24h",
-      min: "1m",
-      max: "30d",
-      reloadable: true,
-    }),
   },
 
   runtime: {
@@ -222,6 +216,10 @@ export const settings = {
       "How long a container has between SIGTERM and SIGKILL if the caller does not say.",
       { default: "10s", max: "1h" },
     ),
+    closeGraceMs: duration("The same for the containers of a session that closes.", {
+      default: "2s",
+      max: "1h",
+    }),
     operationTimeoutMs: duration("How long the engine may take for one operation other than a pull.", {
       default: "60s",
       min: "1s",

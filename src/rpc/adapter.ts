@@ -12,8 +12,9 @@ import type {
   ServerStreamingHandler,
   UnaryHandler,
 } from "./handlers.ts";
-import { type Http2Connection, type Http2Tuning, tuneHttp2 } from "./http2.ts";
+import { type Http2Connection, type Http2Tuning, TRUSTED_CLIENTS, tuneHttp2 } from "./http2.ts";
 import type { Answering, Method } from "./method.ts";
+import { Nudges } from "./nudges.ts";
 import { Patience } from "./patience.ts";
 import { answerServerStreaming } from "./server-streaming.ts";
 import { answerUnary } from "./unary.ts";
@@ -27,10 +28,11 @@ export interface RpcServerOptions {
   readonly stalledAfterMs?: number;
   /** Of a message, both ways. */
   readonly maxMessageBytes?: number;
-  /** How often a connection is asked whether it still lives; also how long an unread stream can hold up others. */
+  /** How often a connection is asked whether it still lives. */
   readonly keepaliveMs?: number;
   /** How long a connection may take to answer that, or to say its first word, before it is closed. */
   readonly keepaliveTimeoutMs?: number;
+  /** Bounds on what one connection may do; without it those for a Unix socket that only its owner may open. */
   readonly http2?: Http2Tuning;
 }
 
@@ -52,7 +54,7 @@ export function createServer(options: RpcServerOptions): RpcServer {
     "grpc.keepalive_time_ms": options.keepaliveMs ?? KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
   });
-  tuneHttp2(server, options.http2 ?? {});
+  tuneHttp2(server, options.http2 ?? TRUSTED_CLIENTS);
   return {
     grpc: server,
     methods,
@@ -61,6 +63,7 @@ export function createServer(options: RpcServerOptions): RpcServer {
       callerOf: options.callerOf ?? (() => UNKNOWN_CALLER),
       maxMessageBytes,
       patience: new Patience(options.stalledAfterMs ?? STALLED_AFTER_MS),
+      nudges: new Nudges(),
       open: new Set(),
       stopped: undefined,
     },
@@ -115,11 +118,7 @@ const MAX_MESSAGE_BYTES = 100 * 1024 * 1024;
 
 const STALLED_AFTER_MS = 30_000;
 
-/**
- * An unread stream holds up the others of its connection until the connection hears from the client, as it does
- * when the client answers this.
- */
-const KEEPALIVE_MS = 1_000;
+const KEEPALIVE_MS = 5_000;
 
 /** The guide's connection time-out. */
 const KEEPALIVE_TIMEOUT_MS = 30_000;

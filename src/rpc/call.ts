@@ -24,8 +24,11 @@ export interface Call {
   readonly deadline: number | undefined;
   /** The request's text metadata by lower-case name; several values of one name are joined by commas. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** Sends the response headers now: for a client that waits for them, the subscription is in force. */
-  open(): void;
+  /**
+   * Sends the response headers now: for a client that waits for them, the subscription is in force. `headers` go along,
+   * names in lower case, values in printable ASCII; they are left out when the headers have been sent already.
+   */
+  open(headers?: Readonly<Record<string, string>>): void;
   /** Adds a trailer to the answer's end; `name` in lower case, `value` in printable ASCII. */
   trailer(name: string, value: string): void;
   /**

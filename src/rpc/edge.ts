@@ -1,6 +1,7 @@
 import type { Failure } from "../failure.ts";
 import type { Call, Caller } from "./call.ts";
 import type { Http2Connection } from "./http2.ts";
+import type { Nudges } from "./nudges.ts";
 import type { Patience } from "./patience.ts";
 
 /** What the calls of one server share. */
@@ -10,6 +11,7 @@ export interface Edge {
   readonly callerOf: (connection: Http2Connection | undefined) => Caller;
   readonly maxMessageBytes: number;
   readonly patience: Patience;
+  readonly nudges: Nudges;
   /** The calls that want to hear of the server's stop. */
   readonly open: Set<Abortable>;
   /** Why no call is begun any more. */

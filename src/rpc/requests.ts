@@ -74,7 +74,9 @@ export class Requests implements WireListener, AsyncIterableIterator<Request> {
   }
 
   onReceiveHalfClose(): void {
-    this.#finish(undefined);
+    // A cancel reaches Bun's streams as an end first. Only when all that came along with the end has been looked at
+    // is it certain that the client has sent all that it meant to send.
+    setImmediate(() => this.#finish(undefined));
   }
 
   onCancel(): void {

@@ -1,6 +1,7 @@
 import { Failure } from "../failure.ts";
 import type { Answer } from "./handlers.ts";
 import { encodeAnswer, type Method } from "./method.ts";
+import type { Outgoing } from "./nudges.ts";
 import type { Waiting } from "./patience.ts";
 import type { ServedCall } from "./served-call.ts";
 
@@ -43,6 +44,7 @@ const UNSENT_BYTES = 64 * 1024;
 class Responses implements Waiting {
   readonly #method: Method;
   readonly #call: ServedCall;
+  readonly #outgoing: Outgoing;
   #unsent = 0;
   #unsentBytes = 0;
   #hasRoom: (() => void) | undefined;
@@ -51,6 +53,7 @@ class Responses implements Waiting {
   constructor(method: Method, call: ServedCall) {
     this.#method = method;
     this.#call = call;
+    this.#outgoing = method.edge.nudges.of(call.connection);
     call.whenAborted((reason) => this.#giveUp?.(reason));
   }
 
@@ -61,6 +64,7 @@ class Responses implements Waiting {
   send(bytes: Buffer): void {
     this.#unsent += 1;
     this.#unsentBytes += bytes.byteLength;
+    this.#outgoing.written();
     this.#call.send(bytes, this.#sent);
   }
 
@@ -84,6 +88,7 @@ class Responses implements Waiting {
   }
 
   readonly #sent = (): void => {
+    this.#outgoing.left();
     this.#unsent -= 1;
     if (this.#unsent > 0) return;
     this.#unsentBytes = 0;

@@ -3,7 +3,7 @@ import { Failure } from "../failure.ts";
 import type { Call, Caller } from "./call.ts";
 import { CORRELATION_HEADER, correlationIdOf } from "./correlation.ts";
 import type { Abortable, Edge } from "./edge.ts";
-import { closeStream, connectionOf } from "./http2.ts";
+import { closeStream, connectionOf, type Http2Connection } from "./http2.ts";
 import type { Method } from "./method.ts";
 import type { Waiting } from "./patience.ts";
 import { statusOf } from "./status.ts";
@@ -12,6 +12,8 @@ import { statusOf } from "./status.ts";
 export class ServedCall implements Call, Abortable, Waiting {
   readonly method: string;
   readonly caller: Caller;
+  /** Undefined when it was gone before the call came in. */
+  readonly connection: Http2Connection | undefined;
   onStalled: (() => Failure) | undefined;
 
   readonly #wire: ServerInterceptingCallInterface;
@@ -32,7 +34,8 @@ export class ServedCall implements Call, Abortable, Waiting {
     this.#edge = method.edge;
     this.#received = received;
     // Now, while the connection is certainly there to be asked.
-    this.caller = method.edge.callerOf(connectionOf(wire));
+    this.connection = connectionOf(wire);
+    this.caller = method.edge.callerOf(this.connection);
   }
 
   get signal(): AbortSignal {
@@ -64,12 +67,13 @@ export class ServedCall implements Call, Abortable, Waiting {
     return this.#ended;
   }
 
-  open(): void {
+  open(headers: Readonly<Record<string, string>> = {}): void {
     if (this.#opened || this.#ended) return;
     this.#opened = true;
-    const headers = new Metadata();
-    headers.set(CORRELATION_HEADER, this.correlationId);
-    this.#wire.sendMetadata(headers);
+    const sent = new Metadata();
+    for (const name in headers) sent.set(name, headers[name] ?? "");
+    sent.set(CORRELATION_HEADER, this.correlationId);
+    this.#wire.sendMetadata(sent);
   }
 
   trailer(name: string, value: string): void {

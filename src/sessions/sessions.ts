@@ -46,7 +46,8 @@ export interface SessionsOptions {
 }
 
 export interface SessionFilter {
-  readonly state?: Session["life"]["state"];
+  /** Any of these. */
+  readonly states?: readonly Session["life"]["state"][];
   readonly ownerId?: string;
   readonly labels?: Readonly<Record<string, string>>;
 }
@@ -125,7 +126,7 @@ export class Sessions {
   /** Sessions in the order of their creation. */
   async list({ filter, limit, after }: SessionPage): Promise<Listing<Session>> {
     const where = {
-      ...(filter.state === undefined ? {} : { state: filter.state }),
+      ...(filter.states === undefined ? {} : { state: filter.states }),
       ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
     };
     const labels = filter.labels ?? {};
@@ -150,7 +151,8 @@ export class Sessions {
       (loaded) => {
         const session = activeSession(loaded.session, { id, doing: "update session" });
         const checked = (before: Session) => {
-          const after = patch(before);
+          const wanted = patch(before);
+          const after = { ...wanted, config: withDefaults(wanted.config, this.#options.limits) };
           refuse(`update session "${id}"`, sessionViolations(after, this.#options.limits, fields));
           return after;
         };
@@ -308,18 +310,7 @@ export class Sessions {
     return {
       id,
       metadata: { ...metadata, name: metadata.name === "" ? `session-${id.slice(-12)}` : metadata.name },
-      config: {
-        ...config,
-        maxContainers: config.maxContainers === 0 ? limits.defaultMaxContainers : config.maxContainers,
-        idleTimeoutNs:
-          config.idleTimeoutNs === 0n
-            ? BigInt(limits.defaultIdleTimeoutMs) * 1_000_000n
-            : config.idleTimeoutNs,
-        maxDurationNs:
-          config.maxDurationNs === 0n
-            ? BigInt(limits.defaultMaxDurationMs) * 1_000_000n
-            : config.maxDurationNs,
-      },
+      config: withDefaults(config, limits),
       preferences: { timezone: "", language: "", theme: "", notifications: false },
       currentTaskId: "",
       taskHistory: [],
@@ -338,6 +329,16 @@ export class Sessions {
   #deciding(call: Call): Deciding {
     return { at: this.#options.clock(), actor: call.actor, correlationId: call.correlationId };
   }
+}
+
+function withDefaults(config: SessionConfig, limits: SessionLimits): SessionConfig {
+  const ns = (milliseconds: number) => BigInt(milliseconds) * 1_000_000n;
+  return {
+    ...config,
+    maxContainers: config.maxContainers === 0 ? limits.defaultMaxContainers : config.maxContainers,
+    idleTimeoutNs: config.idleTimeoutNs === 0n ? ns(limits.defaultIdleTimeoutMs) : config.idleTimeoutNs,
+    maxDurationNs: config.maxDurationNs === 0n ? ns(limits.defaultMaxDurationMs) : config.maxDurationNs,
+  };
 }
 
 /** Closing goes on when its caller is gone: the close is acknowledged work of the server. */

@@ -1,0 +1,206 @@
+import { join } from "node:path";
+import type { EngineState } from "../containers/engine-link.ts";
+import { EventLog } from "../events/log.ts";
+import { Failure } from "../failure.ts";
+import { createServer } from "../rpc/adapter.ts";
+import type { Health } from "../rpc/health.ts";
+import { connectDocker } from "../runtime/docker/docker.ts";
+import { SqliteStore } from "../store/sqlite/sqlite-store.ts";
+import { changed } from "../store/store.ts";
+import { version } from "../version.ts";
+import type { Config, LoadedConfig } from "./config.ts";
+import { makeDataFolder } from "./data-folder.ts";
+import { startDomain } from "./domain.ts";
+import { keepHouse } from "./housekeeping.ts";
+import { listen } from "./listener.ts";
+import { lockDataFolder } from "./lock.ts";
+import { createLog, type Log, logFormat, type RootLog } from "./log.ts";
+import { LogOutput } from "./log-output.ts";
+import { peerOf } from "./peer.ts";
+import { addServices, containersHealth, createHealth } from "./services.ts";
+import { Supervisor } from "./supervisor.ts";
+import { openServiceNotice } from "./systemd.ts";
+
+export interface ServeOptions {
+  /** The server stops when it aborts. */
+  readonly signal: AbortSignal;
+  /** Calls `act` when the configuration is to be read again. */
+  readonly onReload: (act: () => void) => Disposable;
+  /** Reads the configuration again; fails as `loadConfig` does. */
+  readonly reread: () => LoadedConfig;
+}
+
+/** How much longer than its shutdown time-out a stopping server may take before it ends itself, in milliseconds. */
+const hardEndMs = 5_000;
+
+/**
+ * Serves until `signal` aborts and everything is put away.
+ *
+ * Failures: whatever keeps it from starting, in words that say what to do about it.
+ */
+export async function serve(loaded: LoadedConfig, options: ServeOptions): Promise<void> {
+  const { signal } = options;
+  let { config } = loaded;
+  const format = logFormat(config.log.format, { fd: 2, env: process.env });
+  await using output = new LogOutput(2, { dropped: (lines) => droppedLine(lines, format) });
+  const words = createLog({ level: config.log.level, format, write: (line) => output.write(line) });
+  for (const warning of loaded.warnings) words.warn(warning);
+  using notice = openServiceNotice({ env: process.env, log: words });
+  makeDataFolder(config.dataDir);
+  await using _lock = lockDataFolder(config.dataDir);
+  await using store = new SqliteStore(join(config.dataDir, "baaaht.db"));
+  const clock = Date.now;
+  const startedAt = clock();
+  using log = new EventLog(store.events, { clock, memoryCount: config.events.memoryCount });
+  await using runtime = connectDocker({ dockerHost: config.docker.host });
+  await using supervisor = new Supervisor(words);
+  const health = createHealth();
+  const engine = new EngineWords({ health, words, endpoint: runtime.endpoint });
+  const domain = startDomain({
+    store,
+    log,
+    runtime,
+    supervisor,
+    config,
+    clock,
+    words,
+    onEngine: engine.tell,
+  });
+  supervisor.start("look after retention", (stop) =>
+    keepHouse({ store, log, clock, retention: () => config.retention }, stop),
+  );
+  const server = createServer({
+    report: (defect, call) =>
+      words.error("a call met a defect", {
+        method: call.method,
+        correlation_id: call.correlationId,
+        error: defect,
+      }),
+    callerOf: peerOf,
+    stalledAfterMs: config.grpc.stalledStreamTimeoutMs,
+    maxMessageBytes: Math.max(config.grpc.maxReceiveBytes, config.grpc.maxSendBytes),
+    keepaliveMs: config.grpc.keepaliveIntervalMs,
+    keepaliveTimeoutMs: config.grpc.keepaliveTimeoutMs,
+  });
+  const facts = {
+    version,
+    startedAt,
+    clock,
+    subsystems: () => [
+      { name: "store", problem: "" },
+      { name: "events", problem: "" },
+      { name: "containers", problem: engine.problem },
+    ],
+    countSessions: () => domain.sessions.countOpen(),
+    countContainers: () => domain.containers.count(),
+  };
+  addServices(server, { domain, log, health, facts, config });
+  await tell(store, { type: "system_startup", at: startedAt, data: { version } });
+  await using listener = await listen(server, {
+    path: config.grpc.socketPath,
+    graceMs: config.shutdownTimeoutMs,
+  });
+  setServing(health, engine);
+  words.info("serving", {
+    socket: listener.path,
+    data_dir: config.dataDir,
+    engine: runtime.endpoint,
+    version,
+    pid: process.pid,
+  });
+  notice.ready(`Serving on ${listener.path}`);
+  using _reload = options.onReload(() => {
+    notice.reloading();
+    config = reloaded(config, { reread: options.reread, words });
+    notice.ready(`Serving on ${listener.path}`);
+  });
+  await aborted(signal);
+  words.info("stopping");
+  notice.stopping("Stopping");
+  endInTime(config.shutdownTimeoutMs + hardEndMs, words);
+  health.setAll("not_serving");
+  await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
+}
+
+/** Puts what the engine link finds into health and the log of words. */
+class EngineWords {
+  problem = "the container engine was not asked yet";
+  readonly #parts: { readonly health: Health; readonly words: Log; readonly endpoint: string };
+
+  constructor(parts: { readonly health: Health; readonly words: Log; readonly endpoint: string }) {
+    this.#parts = parts;
+  }
+
+  readonly tell = (state: EngineState): void => {
+    const { health, words, endpoint } = this.#parts;
+    this.problem = state.kind === "lost" ? state.reason : "";
+    health.set(containersHealth, state.kind === "up" ? "serving" : "not_serving");
+    if (state.kind === "up") words.info("the container engine answers", { engine: endpoint });
+    if (state.kind === "lost")
+      words.warn("the container engine can't be used; containers are not served", {
+        engine: endpoint,
+        reason: state.reason,
+      });
+  };
+}
+
+/** Everything is served; containers only when the engine answers. */
+function setServing(health: Health, engine: EngineWords): void {
+  health.setAll("serving");
+  if (engine.problem !== "") health.set(containersHealth, "not_serving");
+}
+
+/** What stands where lines are missing because nobody read them. */
+function droppedLine(lines: number, format: ReturnType<typeof logFormat>): string {
+  let text = "";
+  const log = createLog({ level: "warn", format, write: (line) => (text += line) });
+  log.warn("log lines were dropped: nobody read them", { lines });
+  return text;
+}
+
+/** A full disk must not keep a server from stopping, or from serving what it has. */
+async function tell(
+  store: SqliteStore,
+  event: {
+    readonly type: "system_startup" | "system_shutdown";
+    readonly at: number;
+    readonly data: Record<string, string>;
+  },
+): Promise<void> {
+  try {
+    await store.change({}, () => changed(undefined, [], [{ source: "daemon", ...event }]));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+  }
+}
+
+/** The configuration after it was read again: what can change while serving is as it is written now. */
+function reloaded(
+  config: Config,
+  options: { readonly reread: () => LoadedConfig; readonly words: RootLog },
+): Config {
+  const { words } = options;
+  try {
+    const { config: next } = options.reread();
+    words.setLevel(next.log.level);
+    words.info("configuration read again");
+    return { ...config, retention: next.retention, shutdownTimeoutMs: next.shutdownTimeoutMs, log: next.log };
+  } catch (error) {
+    words.error("the configuration can't be read again; the one before stays in force", { error });
+    return config;
+  }
+}
+
+function endInTime(ms: number, words: Log): void {
+  setTimeout(() => {
+    words.error("stopping takes too long; ending now", { after_ms: ms });
+    process.exit(1);
+  }, ms).unref();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

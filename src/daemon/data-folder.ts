@@ -1,0 +1,25 @@
+import { mkdirSync, statSync } from "node:fs";
+import { Failure } from "../failure.ts";
+
+/**
+ * Makes the data folder where it is missing, for this user alone.
+ *
+ * Failures: FAILED_PRECONDITION when something else is in its place, UNAVAILABLE when it can't be made.
+ */
+export function makeDataFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Failure(
+      "unavailable",
+      `Cannot make data folder "${path}": ${why}; name another one with --data-dir`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (!statSync(path).isDirectory()) {
+    throw new Failure("failed_precondition", `Cannot use data folder "${path}": it is not a folder`);
+  }
+}

@@ -1,0 +1,131 @@
+import { systemCall } from "../call.ts";
+import { Containers } from "../containers/containers.ts";
+import type { EngineState } from "../containers/engine-link.ts";
+import { Execs } from "../containers/execs.ts";
+import { OneAtATime } from "../containers/one-at-a-time.ts";
+import type { ContainerParts } from "../containers/parts.ts";
+import type { EventLog } from "../events/log.ts";
+import { Messages } from "../messages/messages.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { Expiry } from "../sessions/expiry.ts";
+import { Sessions } from "../sessions/sessions.ts";
+import type { SqliteStore } from "../store/sqlite/sqlite-store.ts";
+import type { Config } from "./config.ts";
+import type { Log } from "./log.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** What the product does, put together. */
+export interface Domain {
+  readonly sessions: Sessions;
+  readonly messages: Messages;
+  readonly containers: Containers;
+  readonly execs: Execs;
+}
+
+export interface DomainParts {
+  readonly store: SqliteStore;
+  readonly log: EventLog;
+  readonly runtime: Runtime;
+  readonly supervisor: Supervisor;
+  readonly config: Config;
+  readonly clock: () => number;
+  readonly words: Log;
+  readonly onEngine: (state: EngineState) => void;
+}
+
+/** How often closings that could not be finished are tried again, in milliseconds. */
+const closingRetryMs = 5_000;
+
+/** Puts the domain together and starts what it does by itself: expiry, the engine's watch, closings left over. */
+export function startDomain(parts: DomainParts): Domain {
+  const { store, config, clock, supervisor, words } = parts;
+  const noticeMs = config.sessions.expiringNoticeMs;
+  const expiry = new Expiry(clock);
+  const sessions: Sessions = new Sessions({
+    store,
+    clock,
+    limits: config.sessions,
+    noticeMs,
+    empty: (id, call) => containers.empty(id, call),
+    onUnfinished: (id, error) => words.warn("a session can't be closed yet", { session: id, error }),
+    onDue: expiry.notice,
+  });
+  const containerParts = containerPartsOf(parts, (id) => sessions.touch(id));
+  const containers = new Containers(containerParts, parts.onEngine);
+  const execs = new Execs(containerParts, { maxExecs: config.runtime.maxExecs });
+  const messages = new Messages({ store, clock, limits: config.messages, noticeMs });
+  supervisor.start(
+    "settle commands left over",
+    async (signal) => void (await execs.settleLeftovers(systemCall(signal))),
+  );
+  supervisor.start("follow the container engine", (signal) => containers.link.run(signal));
+  supervisor.start("end sessions in time", (signal) => expiry.run(sessions, signal));
+  supervisor.start("finish closing sessions", (signal) => finishClosings(sessions, { signal, words }));
+  return { sessions, messages, containers, execs };
+}
+
+function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): ContainerParts {
+  const { store, log, runtime, clock, supervisor, config } = parts;
+  const { runtime: limits, sessions } = config;
+  return {
+    store,
+    log,
+    runtime,
+    clock,
+    background: supervisor,
+    locks: new OneAtATime(),
+    install: store.install,
+    limits: {
+      maxContainers: limits.maxContainers,
+      maxLabels: sessions.maxLabels,
+      maxLabelKeyLength: sessions.maxLabelKeyLength,
+      maxLabelValueLength: sessions.maxLabelValueLength,
+    },
+    defaults: {
+      nanoCpu: BigInt(Math.round(limits.defaultCpus * 1e9)),
+      memoryBytes: BigInt(limits.defaultMemoryBytes),
+      pids: BigInt(limits.defaultPids),
+      logBytes: limits.maxLogBytes,
+    },
+    times: {
+      operationMs: limits.operationTimeoutMs,
+      pullMs: limits.pullTimeoutMs,
+      stopGraceMs: limits.stopGraceMs,
+      closeGraceMs: limits.closeGraceMs,
+    },
+    touch,
+    noticeMs: sessions.expiringNoticeMs,
+  };
+}
+
+/** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */
+async function finishClosings(
+  sessions: Sessions,
+  options: { readonly signal: AbortSignal; readonly words: Log },
+): Promise<void> {
+  const { signal, words } = options;
+  while (!signal.aborted) {
+    for (const { id } of await sessions.closing(256)) {
+      try {
+        await sessions.finish(id, systemCall(signal));
+      } catch (error) {
+        words.debug("a session can't be closed yet", { session: id, error });
+      }
+    }
+    await pause(closingRetryMs, signal);
+  }
+}
+
+/** Resolves after `ms` milliseconds, or when the signal aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+    signal.addEventListener("abort", done, { once: true });
+  });
+}

@@ -1,0 +1,196 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Container, ContainerConfig, ContainerLife, MountConfig } from "../containers/container.ts";
+import type { ContainerFilter, ContainerView } from "../containers/containers.ts";
+import type { PullPolicy } from "../containers/creation.ts";
+import { invalid } from "../failure.ts";
+import { Health, Status, StatusSchema } from "../gen/proto/common/v1/common_pb.ts";
+import {
+  type ContainerSchema,
+  ContainerStateSchema,
+  MountType,
+  MountTypeSchema,
+  PullPolicySchema,
+  type ContainerConfig as WireConfig,
+  type ContainerFilter as WireFilter,
+  PullPolicy as WirePull,
+  ContainerState as WireState,
+} from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { limitsOf } from "./wire-session.ts";
+import { knownEnum, timestamp } from "./wire-values.ts";
+
+type State = ContainerLife["state"] | "unknown";
+
+const states = [
+  "creating",
+  "created",
+  "running",
+  "paused",
+  "restarting",
+  "removing",
+  "exited",
+  "unknown",
+] as const;
+
+const wireStates: Readonly<Record<State, WireState>> = {
+  creating: WireState.CREATED,
+  created: WireState.CREATED,
+  running: WireState.RUNNING,
+  paused: WireState.PAUSED,
+  restarting: WireState.RESTARTING,
+  removing: WireState.REMOVING,
+  exited: WireState.EXITED,
+  unknown: WireState.UNKNOWN,
+};
+
+const wireStatuses: Readonly<Record<State, Status>> = {
+  creating: Status.STARTING,
+  created: Status.STARTING,
+  running: Status.RUNNING,
+  paused: Status.STOPPED,
+  restarting: Status.STARTING,
+  removing: Status.STOPPING,
+  exited: Status.STOPPED,
+  unknown: Status.UNKNOWN,
+};
+
+const wireHealths = {
+  none: Health.UNKNOWN,
+  starting: Health.CHECKING,
+  healthy: Health.HEALTHY,
+  unhealthy: Health.UNHEALTHY,
+};
+
+const mountTypes: Readonly<Record<MountConfig["type"], MountType>> = {
+  unspecified: MountType.UNSPECIFIED,
+  bind: MountType.BIND,
+  volume: MountType.VOLUME,
+  tmpfs: MountType.TMPFS,
+};
+
+export function toWireContainerState(view: ContainerView): WireState {
+  return wireStates[stateOf(view)];
+}
+
+/** A container as the wire has it; UNKNOWN with the reason while the engine can't be asked. */
+export function toWireContainer(view: ContainerView): MessageInitShape<typeof ContainerSchema> {
+  const { container, known } = view;
+  const { life } = container;
+  const state = stateOf(view);
+  return {
+    id: container.id,
+    name: container.name,
+    image: container.config.image,
+    state: wireStates[state],
+    status: wireStatuses[state],
+    createdAt: timestamp(container.createdAt),
+    config: toWireConfig(container),
+    sessionId: container.sessionId,
+    ...(life.state === "creating"
+      ? { health: Health.UNKNOWN, stateReason: "it is being created" }
+      : madeFields(life)),
+    ...(known.kind === "no" ? { stateReason: known.reason } : {}),
+  };
+}
+
+/** What a client asks for. Failures: INVALID_ARGUMENT when it is missing or has unknown enum values. */
+export function containerConfigOf(wire: WireConfig | undefined): ContainerConfig {
+  if (wire === undefined)
+    throw invalid("create a container", [{ field: "config", description: "is missing" }]);
+  const { name = "", maximumRetryCount = 0, timeoutNs = 0n } = wire.restartPolicy ?? {};
+  return {
+    image: wire.image,
+    command: wire.command,
+    args: wire.args,
+    env: wire.env,
+    workingDir: wire.workingDir,
+    labels: wire.labels,
+    mounts: wire.mounts.map(({ type, source, target, readOnly }, index) => ({
+      type: mountTypeOf(type, `config.mounts[${index}].type`),
+      source,
+      target,
+      readOnly,
+    })),
+    ports: wire.ports.map(({ containerPort, hostPort, protocol, hostIp }) => ({
+      containerPort,
+      hostPort,
+      protocol,
+      hostIp,
+    })),
+    networkMode: wire.networkMode,
+    networks: wire.networks,
+    limits: limitsOf(wire.resourceLimits),
+    restart: { name, maximumRetryCount, timeoutNs },
+    readOnlyRootfs: wire.readOnlyRootfs,
+    removeOnStop: wire.removeOnStop,
+  };
+}
+
+export function pullPolicyOf(wire: WirePull): PullPolicy {
+  switch (knownEnum(PullPolicySchema, wire, "pull")) {
+    case WirePull.NEVER:
+      return "never";
+    case WirePull.ALWAYS:
+      return "always";
+    default:
+      return "missing";
+  }
+}
+
+export function containerFilterOf(wire: WireFilter | undefined): ContainerFilter {
+  if (wire === undefined) return {};
+  knownEnum(ContainerStateSchema, wire.state, "filter.state");
+  knownEnum(StatusSchema, wire.status, "filter.status");
+  const any = wire.state === WireState.UNSPECIFIED && wire.status === Status.UNSPECIFIED;
+  const wanted = states.filter(
+    (state) =>
+      (wire.state === WireState.UNSPECIFIED || wireStates[state] === wire.state) &&
+      (wire.status === Status.UNSPECIFIED || wireStatuses[state] === wire.status),
+  );
+  return {
+    ...(wire.sessionId === "" ? {} : { sessionId: wire.sessionId }),
+    ...(any ? {} : { states: wanted }),
+    labels: wire.labels,
+  };
+}
+
+function stateOf({ container, known }: ContainerView): State {
+  return known.kind === "no" ? "unknown" : container.life.state;
+}
+
+function madeFields(life: Exclude<ContainerLife, { state: "creating" }>) {
+  return {
+    health: wireHealths[life.health],
+    stateReason: life.reason,
+    runtimeId: life.runtimeId,
+    imageDigest: life.imageDigest,
+    ...(life.startedAt === null ? {} : { startedAt: timestamp(life.startedAt) }),
+    ...(life.state === "exited"
+      ? { exitedAt: timestamp(life.exitedAt), exitCode: life.exitCode, oomKilled: life.oomKilled }
+      : {}),
+  };
+}
+
+function mountTypeOf(wire: MountType, field: string): MountConfig["type"] {
+  knownEnum(MountTypeSchema, wire, field);
+  return (["bind", "volume", "tmpfs"] as const).find((type) => mountTypes[type] === wire) ?? "unspecified";
+}
+
+function toWireConfig({ config, life }: Container) {
+  const ports = life.state === "creating" ? config.ports : life.ports;
+  return {
+    image: config.image,
+    command: [...config.command],
+    args: [...config.args],
+    env: { ...config.env },
+    workingDir: config.workingDir,
+    labels: { ...config.labels },
+    mounts: config.mounts.map((mount) => ({ ...mount, type: mountTypes[mount.type] })),
+    ports: ports.map((port) => ({ ...port })),
+    networkMode: config.networkMode,
+    networks: [...config.networks],
+    resourceLimits: config.limits,
+    restartPolicy: config.restart,
+    readOnlyRootfs: config.readOnlyRootfs,
+    removeOnStop: config.removeOnStop,
+  };
+}
