@@ -170,7 +170,17 @@ export class Engine {
     return stream;
   }
 
-  #dial(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
+  /** A connection that idled while the engine was started anew breaks under the next call: reading is tried again. */
+  async #dial(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
+    try {
+      return await this.#dialOnce(request, how, signal);
+    } catch (error) {
+      if (request.method !== "GET" || signal.aborted || !hungUp(error)) throw error;
+      return await this.#dialOnce(request, how, signal);
+    }
+  }
+
+  #dialOnce(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
     const prefix = this.endpoint.kind === "tcp" ? this.endpoint.pathPrefix : "";
     return new Promise((resolve, reject) => {
       this.#modem.dial(
@@ -197,6 +207,10 @@ type Modem = Docker["modem"];
 
 /** 304: it is so already. */
 const SUCCESSES = { 200: true, 201: true, 204: true, 304: true } as const;
+
+function hungUp(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
+}
 
 function openAgent(endpoint: Endpoint): Agent {
   const options = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: IDLE_SOCKETS };
