@@ -1,0 +1,90 @@
+import { beforeAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { connectDocker } from "../../../src/runtime/docker/docker.ts";
+import type { RuntimeId } from "../../../src/runtime/runtime.ts";
+import { all, failure, SET_UP_MS, Subject, soon } from "../../contract/runtime-subject.ts";
+import { engine } from "../../engine.ts";
+
+const subject = new Subject(async () => {
+  const { dockerHost, image } = await engine();
+  return { runtime: connectDocker({ dockerHost }), image };
+});
+
+/** Far below what unread output would take, far above what a collector leaves lying about. */
+const FLAT_BYTES = 120_000_000;
+let id: RuntimeId;
+
+beforeAll(async () => {
+  id = await subject.started(subject.script("while :; do sleep 1; done", { init: true }));
+}, SET_UP_MS);
+
+test("output that nobody reads is not fetched", async () => {
+  const before = process.memoryUsage.rss();
+  await using exec = await subject.exec(id, ["yes"]);
+  const output = exec.output[Symbol.asyncIterator]();
+  await output.next();
+  // Enough for hundreds of megabytes, were they fetched.
+  await Bun.sleep(1_500);
+  expect(process.memoryUsage.rss() - before).toBeLessThan(FLAT_BYTES);
+  await output.return?.();
+  await exec.signal("KILL", soon());
+}, 30_000);
+
+test("100 MB of output pass through flat memory", async () => {
+  const before = process.memoryUsage.rss();
+  let peak = before;
+  let read = 0;
+  await using exec = await subject.exec(id, ["head", "-c", "100000000", "/dev/zero"]);
+  for await (const { data } of exec.output) {
+    read += data.length;
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }
+  expect(read).toBe(100_000_000);
+  expect(peak - before).toBeLessThan(FLAT_BYTES);
+}, 60_000);
+
+test("leaving output early gives back the connection", async () => {
+  const before = descriptors();
+  for (let turn = 0; turn < 10; turn++) {
+    await using exec = await subject.exec(id, ["yes"]);
+    for await (const _ of exec.output) break;
+    for await (const _ of subject.logs(id, { follow: false })) break;
+    await exec.signal("KILL", soon());
+  }
+  await released(before);
+});
+
+test("streams that are open leave room for calls, and are given back when they abort", async () => {
+  const before = descriptors();
+  const aborting = new AbortController();
+  const watches = Array.from({ length: 100 }, () =>
+    subject.runtime.watch(subject.label, aborting.signal)[Symbol.asyncIterator](),
+  );
+  for (const watch of watches) await watch.next();
+  expect((await subject.facts(id)).state).toBe("running");
+  const ends = watches.map((watch) => failure(watch.next()));
+  aborting.abort();
+  for (const end of ends) expect((await end).kind).toBe("cancelled");
+  await released(before);
+}, 60_000);
+
+test("thirty execs after one another leave nothing behind", async () => {
+  await all((await subject.exec(id, ["true"])).output);
+  const before = descriptors();
+  for (let turn = 0; turn < 30; turn++) {
+    await using exec = await subject.exec(id, ["true"], { stdin: turn % 2 === 0 });
+    await all(exec.output);
+    expect(await exec.outcome(soon())).toEqual({ kind: "exited", code: 0 });
+  }
+  await released(before);
+}, 60_000);
+
+function descriptors(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+/** Waits for sockets to close, which the kernel tells nobody; idle connections of the agent may stay. */
+async function released(before: number): Promise<void> {
+  for (let tries = 0; tries < 200 && descriptors() > before + 16; tries++) await Bun.sleep(10);
+  expect(descriptors()).toBeLessThanOrEqual(before + 16);
+}

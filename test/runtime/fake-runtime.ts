@@ -1,0 +1,358 @@
+import { abortFailure, Failure } from "../../src/failure.ts";
+import type {
+  ContainerFacts,
+  ContainerSpec,
+  EngineInfo,
+  Exec,
+  ExecSpec,
+  LogOptions,
+  OutputChunk,
+  PullProgress,
+  Runtime,
+  RuntimeEvent,
+  RuntimeId,
+} from "../../src/runtime/runtime.ts";
+import { FakeContainer } from "./fake-container.ts";
+import { FakeExec } from "./fake-exec.ts";
+import { unlessAborted } from "./fake-pipe.ts";
+import { signalNumber } from "./fake-process.ts";
+import { knows } from "./fake-shell.ts";
+
+/**
+ * A container engine in memory that keeps the promises of Runtime, with a tiny shell for commands and with faults to
+ * switch on. Restart policies, limits, networks and mounts are taken and do nothing.
+ *
+ * @example
+ * const runtime = new FakeRuntime({ images: ["demo:1"] });
+ * runtime.goDown("nothing listens there");
+ */
+export class FakeRuntime implements Runtime {
+  readonly endpoint = "fake://engine";
+  /** Calls are answered after so many milliseconds. */
+  delayMs = 0;
+  /** How often each call was made, by its name. */
+  readonly calls = new Map<string, number>();
+  readonly #images = new Map<string, string>();
+  readonly #registry: Set<string>;
+  readonly #containers = new Map<RuntimeId, FakeContainer>();
+  readonly #watches = new Set<FakeWatch>();
+  readonly #failNext = new Map<string, Failure>();
+  #down: string | undefined;
+  /** Ends what streams when the engine goes down. */
+  #up = new AbortController();
+  #engineId: string = crypto.randomUUID();
+
+  constructor(options: { readonly images?: readonly string[]; readonly registry?: readonly string[] } = {}) {
+    for (const image of options.images ?? []) this.#images.set(image, digestOf(image));
+    this.#registry = new Set(options.registry ?? []);
+  }
+
+  /** From now on every call is UNAVAILABLE, and what streams ends so. Containers run on. */
+  goDown(why: string): void {
+    this.#down = why;
+    this.#up.abort(this.#unavailable("read from the container engine"));
+    this.loseWatches();
+  }
+
+  /** Answers again. `emptied`: as another engine, without a container. */
+  async comeUp(options: { readonly emptied: boolean } = { emptied: false }): Promise<void> {
+    this.#down = undefined;
+    this.#up = new AbortController();
+    if (!options.emptied) return;
+    this.#engineId = crypto.randomUUID();
+    for (const id of [...this.#containers.keys()]) await this.remove(id, new AbortController().signal);
+  }
+
+  /** Every watch that is open throws UNAVAILABLE. */
+  loseWatches(): void {
+    for (const watch of this.#watches) watch.lose(this.#unavailable("watch containers"));
+  }
+
+  /** The next call of this name (`start`, `create`, …) fails with it and does nothing. */
+  failNext(call: string, failure: Failure): void {
+    this.#failNext.set(call, failure);
+  }
+
+  async info(signal: AbortSignal): Promise<EngineInfo> {
+    await this.#enter("info", "ask the container engine who it is", signal);
+    return {
+      name: "fake",
+      version: "1.0",
+      apiVersion: "1",
+      engineId: this.#engineId,
+      cpus: 2,
+      memoryBytes: 2 ** 33,
+    };
+  }
+
+  async imageDigest(image: string, signal: AbortSignal): Promise<string | undefined> {
+    await this.#enter("imageDigest", `inspect image "${image}"`, signal);
+    return this.#images.get(image);
+  }
+
+  async *pull(image: string, signal: AbortSignal): AsyncGenerator<PullProgress> {
+    const doing = `pull image "${image}"`;
+    await this.#enter("pull", doing, signal);
+    if (!/^[a-z0-9][a-z0-9./:@_-]*$/.test(image)) {
+      throw new Failure("invalid_argument", `Cannot ${doing}: invalid reference format`);
+    }
+    if (!this.#registry.has(image))
+      throw new Failure("not_found", `Cannot ${doing}: repository does not exist`);
+    yield { status: "Downloading", layer: "layer", currentBytes: 1, totalBytes: 2 };
+    this.#images.set(image, digestOf(image));
+    yield {
+      status: "Pull complete",
+      layer: "layer",
+      currentBytes: 2,
+      totalBytes: 2,
+      digest: digestOf(image),
+    };
+  }
+
+  async create(spec: ContainerSpec, signal: AbortSignal): Promise<RuntimeId> {
+    const doing = `create container "${spec.name}"`;
+    await this.#enter("create", doing, signal);
+    const digest = this.#images.get(spec.image);
+    if (digest === undefined) throw new Failure("not_found", `Cannot ${doing}: No such image: ${spec.image}`);
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(spec.name)) {
+      throw new Failure("invalid_argument", `Cannot ${doing}: Invalid container name`);
+    }
+    if ([...this.#containers.values()].some(({ spec: { name } }) => name === spec.name)) {
+      throw new Failure("already_exists", `Cannot ${doing}: the name is in use`);
+    }
+    const container = new FakeContainer(spec, digest);
+    this.#containers.set(container.id, container);
+    this.#tell(container, "create");
+    return container.id;
+  }
+
+  async start(id: RuntimeId, signal: AbortSignal): Promise<void> {
+    const doing = `start ${named(id)}`;
+    await this.#enter("start", doing, signal);
+    const container = this.#find(id, doing);
+    if (container.state === "running") return;
+    if (container.state === "paused") throw refused(doing, "it is paused");
+    const program = container.spec.command[0] ?? container.spec.args[0] ?? "";
+    if (!knows(program)) {
+      container.error = `exec: "${program}": executable file not found in $PATH`;
+      throw refused(doing, container.error);
+    }
+    container.run(() => this.#tell(container, "die"));
+    this.#tell(container, "start");
+  }
+
+  async stop(id: RuntimeId, { graceMs }: { readonly graceMs: number }, signal: AbortSignal): Promise<void> {
+    const doing = `stop ${named(id)}`;
+    await this.#enter("stop", doing, signal);
+    const container = this.#find(id, doing);
+    const { process } = container;
+    if (!container.isLive || process === undefined) return;
+    this.#thaw(container);
+    process.signal(15);
+    await this.#wait(Promise.race([process.exited, Bun.sleep(graceMs)]), signal);
+    process.signal(9);
+    await this.#wait(process.exited, signal);
+    this.#tell(container, "stop");
+  }
+
+  async kill(
+    id: RuntimeId,
+    { signalName }: { readonly signalName: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const doing = `send ${signalName} to ${named(id)}`;
+    await this.#enter("kill", doing, signal);
+    const container = this.#find(id, doing);
+    const number = signalNumber(signalName);
+    if (number === undefined)
+      throw new Failure("invalid_argument", `Cannot ${doing}: Invalid signal: ${signalName}`);
+    if (!container.isLive) throw refused(doing, "it is not running");
+    this.#tell(container, "kill");
+    container.process?.signal(number);
+  }
+
+  async pause(id: RuntimeId, signal: AbortSignal): Promise<void> {
+    const doing = `pause ${named(id)}`;
+    await this.#enter("pause", doing, signal);
+    const container = this.#find(id, doing);
+    if (container.state !== "running") throw refused(doing, `it is ${container.state}`);
+    container.state = "paused";
+    container.process?.freeze();
+    this.#tell(container, "pause");
+  }
+
+  async resume(id: RuntimeId, signal: AbortSignal): Promise<void> {
+    const doing = `resume ${named(id)}`;
+    await this.#enter("resume", doing, signal);
+    const container = this.#find(id, doing);
+    if (container.state !== "paused") throw refused(doing, "it is not paused");
+    this.#thaw(container);
+  }
+
+  async remove(id: RuntimeId, signal: AbortSignal): Promise<void> {
+    await this.#enter("remove", `remove ${named(id)}`, signal);
+    const container = this.#containers.get(id);
+    if (container === undefined) return;
+    if (container.isLive) {
+      container.process?.signal(9);
+      await this.#wait(container.process?.exited ?? Promise.resolve(0), signal);
+    }
+    if (this.#containers.delete(id)) this.#tell(container, "destroy");
+  }
+
+  async inspect(id: RuntimeId, signal: AbortSignal): Promise<ContainerFacts | undefined> {
+    await this.#enter("inspect", `inspect ${named(id)}`, signal);
+    return this.#containers.get(id)?.facts();
+  }
+
+  async list(
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<readonly ContainerFacts[]> {
+    await this.#enter("list", "list containers", signal);
+    return [...this.#containers.values()]
+      .filter(({ spec }) => carries(spec.labels, labels))
+      .map((one) => one.facts());
+  }
+
+  async *logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncGenerator<OutputChunk> {
+    const doing = `read the log of ${named(id)}`;
+    await this.#enter("logs", doing, signal);
+    const ends = AbortSignal.any([signal, this.#up.signal]);
+    try {
+      yield* this.#find(id, doing).read(options, ends);
+    } catch (thrown) {
+      throw ends.aborted ? abortFailure(ends) : thrown;
+    }
+  }
+
+  async exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec> {
+    const doing = `run a command in ${named(id)}`;
+    await this.#enter("exec", doing, signal);
+    const container = this.#find(id, doing);
+    if (container.state !== "running") throw refused(doing, `it is ${container.state}`);
+    const { process } = container;
+    const ask = async (asking: AbortSignal): Promise<"known" | "forgotten"> => {
+      await this.#enter("exec-inspect", doing, asking);
+      return this.#containers.has(id) && container.process === process ? "known" : "forgotten";
+    };
+    const stream = AbortSignal.any([signal, this.#up.signal]);
+    return new FakeExec({ container, spec, signal: stream, ask, aborted: abortFailure });
+  }
+
+  async *watch(labels: Readonly<Record<string, string>>, signal: AbortSignal): AsyncGenerator<RuntimeEvent> {
+    await this.#enter("watch", "watch containers", signal);
+    const watch = new FakeWatch(labels);
+    this.#watches.add(watch);
+    try {
+      yield { kind: "watching" };
+      for (;;) yield await this.#wait(watch.next(), signal);
+    } finally {
+      this.#watches.delete(watch);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { process } of this.#containers.values()) process?.signal(9);
+    this.loseWatches();
+  }
+
+  async #enter(call: string, doing: string, signal: AbortSignal): Promise<void> {
+    this.calls.set(call, (this.calls.get(call) ?? 0) + 1);
+    if (signal.aborted) throw abortFailure(signal);
+    await this.#wait(Bun.sleep(this.delayMs), signal);
+    if (this.#down !== undefined) throw this.#unavailable(doing);
+    const failure = this.#failNext.get(call);
+    this.#failNext.delete(call);
+    if (failure !== undefined) throw failure;
+  }
+
+  async #wait<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      return await unlessAborted(promise, signal);
+    } catch (thrown) {
+      throw signal.aborted ? abortFailure(signal) : thrown;
+    }
+  }
+
+  #find(id: RuntimeId, doing: string): FakeContainer {
+    const container = this.#containers.get(id);
+    if (container === undefined) throw new Failure("not_found", `Cannot ${doing}: No such container: ${id}`);
+    return container;
+  }
+
+  #thaw(container: FakeContainer): void {
+    if (container.state !== "paused") return;
+    container.state = "running";
+    container.process?.thaw();
+    this.#tell(container, "unpause");
+  }
+
+  #tell({ id, spec: { labels } }: FakeContainer, action: string): void {
+    const event: RuntimeEvent = { kind: "changed", id, action, labels, at: Date.now() };
+    for (const watch of this.#watches) if (carries(labels, watch.labels)) watch.tell(event);
+  }
+
+  #unavailable(doing: string): Failure {
+    const why = this.#down ?? "it ended its stream of events";
+    return new Failure(
+      "unavailable",
+      `Cannot ${doing}: the container engine at ${this.endpoint} can't be used: ${why}`,
+      {
+        reason: "RUNTIME_UNAVAILABLE",
+        metadata: { endpoint: this.endpoint },
+      },
+    );
+  }
+}
+
+/** The events that a watch has not given out yet. */
+class FakeWatch {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly #events: RuntimeEvent[] = [];
+  #changed = Promise.withResolvers<void>();
+  #lost: Failure | undefined;
+
+  constructor(labels: Readonly<Record<string, string>>) {
+    this.labels = labels;
+  }
+
+  tell(event: RuntimeEvent): void {
+    this.#events.push(event);
+    this.#changed.resolve();
+  }
+
+  lose(failure: Failure): void {
+    this.#lost = failure;
+    this.#changed.resolve();
+  }
+
+  async next(): Promise<RuntimeEvent> {
+    for (;;) {
+      if (this.#lost !== undefined) throw this.#lost;
+      const event = this.#events.shift();
+      if (event !== undefined) return event;
+      this.#changed = Promise.withResolvers<void>();
+      await this.#changed.promise;
+    }
+  }
+}
+
+function carries(
+  labels: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
+}
+
+function digestOf(image: string): string {
+  return `sha256:${new Bun.CryptoHasher("sha256").update(image).digest("hex")}`;
+}
+
+function named(id: RuntimeId): string {
+  return `container "${id.slice(0, 12)}"`;
+}
+
+function refused(doing: string, why: string): Failure {
+  return new Failure("failed_precondition", `Cannot ${doing}: ${why}`);
+}
