@@ -20,7 +20,14 @@ export class Connection implements Disposable {
   readonly channel: ChannelInterface;
   readonly #address: Address;
 
-  constructor(address: Address, options: { readonly reconnectIntervalMs: number }) {
+  constructor(
+    address: Address,
+    options: {
+      readonly reconnectIntervalMs: number;
+      /** What grpc-js may keep of a call's requests, bytes: up to that it takes them whether the server does or not. */
+      readonly keptRequestBytes: number;
+    },
+  ) {
     this.#address = address;
     this.channel = new Channel(targetOf(address), credentials.createInsecure(), {
       // Otherwise channels to one address share a connection, and a stream that is not read holds up the others.
@@ -29,6 +36,7 @@ export class Connection implements Disposable {
       "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
       "grpc.initial_reconnect_backoff_ms": Math.min(FIRST_RECONNECT_MS, options.reconnectIntervalMs),
       "grpc.max_reconnect_backoff_ms": options.reconnectIntervalMs,
+      "grpc.per_rpc_retry_buffer_size": options.keptRequestBytes,
       "grpc.service_config_disable_resolution": 1,
       "grpc.enable_http_proxy": 0,
       "grpc.enable_channelz": 0,

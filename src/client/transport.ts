@@ -25,7 +25,7 @@ export class Transport implements Disposable {
     };
     this.#options = options;
     this.#base = withOptions(new Metadata(), options);
-    this.#shared = this.dial();
+    this.#shared = this.#connection(1024 * 1024);
   }
 
   /** The connection that unary calls share. */
@@ -35,7 +35,7 @@ export class Transport implements Disposable {
 
   /** A connection of its own for a stream, which closes it. */
   dial(): Connection {
-    return new Connection(this.address, { reconnectIntervalMs: this.reconnect.intervalMs });
+    return this.#connection(0);
   }
 
   async ready(signal: AbortSignal | undefined): Promise<void> {
@@ -92,6 +92,10 @@ export class Transport implements Disposable {
     for (const call of this.#underWay) call.cancel(closed());
     this.#underWay.clear();
     this.#shared[Symbol.dispose]();
+  }
+
+  #connection(keptRequestBytes: number): Connection {
+    return new Connection(this.address, { reconnectIntervalMs: this.reconnect.intervalMs, keptRequestBytes });
   }
 
   #timeoutMs(method: DescMethod): number {

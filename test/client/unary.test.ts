@@ -1,15 +1,9 @@
 import { expect, test } from "bun:test";
-import { create, toBinary } from "@bufbuild/protobuf";
-import { type Any, anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Metadata, type ServerUnaryCall, status } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import { connect } from "../../src/client/client.ts";
-import {
-  BadRequestSchema,
-  ErrorInfoSchema,
-  RetryInfoSchema,
-} from "../../src/gen/google/rpc/error_details_pb.ts";
-import { StatusSchema } from "../../src/gen/google/rpc/status_pb.ts";
 import { serveRaw } from "./grpc-server.ts";
+import { cutConnection } from "./http2-session.ts";
+import { statusDetails } from "./status-details.ts";
 import { thrown } from "./thrown.ts";
 
 test("a unary call brings the request there and the answer back", async () => {
@@ -66,19 +60,12 @@ test("a unary call throws the server's status with its details as a Failure", as
       answer({
         code: status.INVALID_ARGUMENT,
         details: "Cannot create session: metadata.name is too long — 300 bytes",
-        metadata: detailed(status.INVALID_ARGUMENT, [
-          anyPack(
-            BadRequestSchema,
-            create(BadRequestSchema, {
-              fieldViolations: [{ field: "metadata.name", description: "is too long" }],
-            }),
-          ),
-          anyPack(
-            ErrorInfoSchema,
-            create(ErrorInfoSchema, { reason: "TOO_LONG", domain: "baaaht", metadata: { limit: "256" } }),
-          ),
-          anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: durationFromMs(1500) })),
-        ]),
+        metadata: statusDetails(status.INVALID_ARGUMENT, {
+          violations: [{ field: "metadata.name", description: "is too long" }],
+          reason: "TOO_LONG",
+          metadata: { limit: "256" },
+          retryAfterMs: 1500,
+        }),
       }),
   });
   await using client = connect({ address: server.path });
@@ -278,18 +265,7 @@ async function silent() {
 async function failing(times: number, given: { readonly reason: string; readonly retryAfterMs?: number }) {
   let calls = 0;
   let left = times;
-  const details = [
-    anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason: given.reason, domain: "baaaht" })),
-    ...(given.retryAfterMs === undefined
-      ? []
-      : [
-          anyPack(
-            RetryInfoSchema,
-            create(RetryInfoSchema, { retryDelay: durationFromMs(given.retryAfterMs) }),
-          ),
-        ]),
-  ];
-  const metadata = detailed(status.UNAVAILABLE, details);
+  const metadata = statusDetails(status.UNAVAILABLE, given);
   const respond = (_: unknown, answer: (error: object | null, value?: object) => void) => {
     calls += 1;
     left -= 1;
@@ -306,22 +282,8 @@ async function failing(times: number, given: { readonly reason: string; readonly
   };
 }
 
-function detailed(code: number, details: Any[]): Metadata {
-  const metadata = new Metadata();
-  const bytes = toBinary(StatusSchema, create(StatusSchema, { code, message: "", details }));
-  metadata.set("grpc-status-details-bin", Buffer.from(bytes));
-  return metadata;
-}
-
 function metadataOf(entries: Record<string, string>): Metadata {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(entries)) metadata.set(name, value);
   return metadata;
-}
-
-/** As a killed server does it: without a word of HTTP/2. */
-function cutConnection(call: ServerUnaryCall<unknown, unknown>): void {
-  // grpc-js keeps the HTTP/2 stream of a call there; it has no public name.
-  const { stream } = (call as unknown as { call: { stream: { session: { destroy(): void } } } }).call;
-  stream.session.destroy();
 }
