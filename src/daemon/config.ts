@@ -8,6 +8,7 @@ import {
   unknownVariables,
 } from "./config-layers.ts";
 import { type Mistake, mistakesFailure } from "./config-mistakes.ts";
+import { shapeConfig } from "./config-shape.ts";
 import { CONFIG_FLAG, CONFIG_VARIABLE, type NamedSetting, namedSettings } from "./setting-names.ts";
 import { rules } from "./setting-rules.ts";
 import type { Config } from "./settings.ts";
@@ -54,7 +55,7 @@ const CLIENT_SECTIONS = ["grpc", "client", "log"] as const;
  */
 export function loadConfig(inputs: ConfigInputs): LoadedConfig {
   const loaded = load(inputs, namedSettings);
-  const config = loaded.shaped as Config; // the table is where both the type and the values come from
+  const config = shapeConfig(loaded.values);
   return finish({ ...loaded, config, mistakes: [...loaded.mistakes, ...clashes(config, loaded)] });
 }
 
@@ -68,12 +69,11 @@ export function loadClientConfig(inputs: ConfigInputs): LoadedConfig<ClientConfi
     inputs,
     namedSettings.filter(({ path }) => sections.includes(path[0])),
   );
-  return finish({ ...loaded, config: loaded.shaped as ClientConfig }); // as above, for the sections that were read
+  return finish({ ...loaded, config: shapeConfig<ClientConfig>(loaded.values) });
 }
 
 interface Loading {
   readonly values: readonly SettingValue[];
-  readonly shaped: unknown;
   readonly mistakes: readonly Mistake[];
   readonly layers: Layers;
 }
@@ -86,7 +86,6 @@ function load(inputs: ConfigInputs, wanted: readonly NamedSetting[]): Loading {
   const values = readings.map(({ value }) => value);
   return {
     values,
-    shaped: shape(values),
     mistakes: [...mistakes, ...unknownNames(layers), ...readings.flatMap((reading) => reading.mistakes)],
     layers,
   };
@@ -130,18 +129,6 @@ function readFile(
   if ("problem" in parsed) return wrong(parsed.problem, parsed.line);
   const entries: readonly FileEntry[] = parsed;
   return { file: { path, entries }, mistakes: [] };
-}
-
-/** The values in the table's shape, frozen. */
-function shape(values: readonly { readonly path: readonly string[]; readonly value: unknown }[]): unknown {
-  const keys = [...new Set(values.map(({ path }) => path[0] ?? ""))];
-  const entries = keys.map((key) => {
-    const under = values.filter(({ path }) => path[0] === key);
-    const [first] = under;
-    if (first?.path.length === 1) return [key, first.value];
-    return [key, shape(under.map(({ path, value }) => ({ path: path.slice(1), value })))];
-  });
-  return Object.freeze(Object.fromEntries(entries));
 }
 
 /** Mistakes between settings that are each fine. */

@@ -8,7 +8,8 @@ import { connectDocker } from "../runtime/docker/docker.ts";
 import { SqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { changed } from "../store/store.ts";
 import { version } from "../version.ts";
-import type { Config, LoadedConfig } from "./config.ts";
+import type { LoadedConfig } from "./config.ts";
+import { reloadConfig } from "./config-reload.ts";
 import { makeDataFolder } from "./data-folder.ts";
 import { startDomain } from "./domain.ts";
 import { keepHouse } from "./housekeeping.ts";
@@ -40,7 +41,8 @@ const hardEndMs = 5_000;
  */
 export async function serve(loaded: LoadedConfig, options: ServeOptions): Promise<void> {
   const { signal } = options;
-  let { config } = loaded;
+  const { config } = loaded;
+  let inForce = loaded;
   const format = logFormat(config.log.format, { fd: 2, env: process.env });
   await using output = new LogOutput(2, { dropped: (lines) => droppedLine(lines, format) });
   const words = createLog({ level: config.log.level, format, write: (line) => output.write(line) });
@@ -67,7 +69,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     onEngine: engine.tell,
   });
   supervisor.start("look after retention", (stop) =>
-    keepHouse({ store, log, clock, retention: () => config.retention }, stop),
+    keepHouse({ store, log, clock, retention: () => inForce.config.retention }, stop),
   );
   const server = createServer({
     report: (defect, call) =>
@@ -111,7 +113,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   notice.ready(`Serving on ${listener.path}`);
   using _reload = options.onReload(() => {
     notice.reloading();
-    config = reloaded(config, { reread: options.reread, words });
+    inForce = reloaded(inForce, { reread: options.reread, words });
     notice.ready(`Serving on ${listener.path}`);
   });
   await aborted(signal);
@@ -176,18 +178,19 @@ async function tell(
 
 /** The configuration after it was read again: what can change while serving is as it is written now. */
 function reloaded(
-  config: Config,
+  running: LoadedConfig,
   options: { readonly reread: () => LoadedConfig; readonly words: RootLog },
-): Config {
+): LoadedConfig {
   const { words } = options;
   try {
-    const { config: next } = options.reread();
-    words.setLevel(next.log.level);
-    words.info("configuration read again");
-    return { ...config, retention: next.retention, shutdownTimeoutMs: next.shutdownTimeoutMs, log: next.log };
+    const { loaded, applied, deferred } = reloadConfig(running, options.reread());
+    words.setLevel(loaded.config.log.level);
+    words.info("configuration read again", { applied });
+    for (const change of deferred) words.warn("a changed setting waits for the next start", { ...change });
+    return loaded;
   } catch (error) {
     words.error("the configuration can't be read again; the one before stays in force", { error });
-    return config;
+    return running;
   }
 }
 

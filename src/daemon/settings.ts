@@ -16,7 +16,6 @@ export const settings = {
     default: "10s",
     max: "1h",
     flag: "shutdown-timeout",
-    reloadable: true,
   }),
 
   grpc: {
@@ -147,7 +146,6 @@ export const settings = {
       min: "1KiB",
       max: "1GiB",
     }),
-    maxMetadataBytes: size("The metadata of one message.", { default: "64KiB", min: "1KiB", max: "16MiB" }),
     maxPerSession: integer("Messages of one session.", { default: 10_000_000, min: 1, max: 1_000_000_000 }),
   },
 

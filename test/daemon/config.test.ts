@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConfigInputs, loadClientConfig, loadConfig } from "../../src/daemon/config.ts";
 import { readConfigFile } from "../../src/daemon/config-file.ts";
-import { changesBetween, describe } from "../../src/daemon/config-report.ts";
+import { reloadConfig } from "../../src/daemon/config-reload.ts";
+import { describe } from "../../src/daemon/config-report.ts";
 import { text } from "../../src/daemon/setting.ts";
 import { namedSettings } from "../../src/daemon/setting-names.ts";
 import { Failure } from "../../src/failure.ts";
@@ -264,14 +265,17 @@ test("describe() masks what is secret and shows the rest as one would write it",
   expect(shown.get("sessions.default-idle-timeout")).toBe("0");
 });
 
-test("changesBetween() tells what takes effect at once from what waits for a start", () => {
+test("reloadConfig() puts into force what can change while serving, and names the rest", () => {
   const before = loadConfig(inputs());
-  const after = loadConfig(inputs({ file: 'data-dir = "/other"\n[log]\nlevel = "debug"' }));
-  expect(changesBetween(before, after)).toEqual({
-    applied: [{ name: "log.level", before: "info", after: "debug" }],
-    deferred: [{ name: "data-dir", before: "/home/ann/.local/share/baaaht", after: "/other" }],
-  });
-  expect(changesBetween(before, before)).toEqual({ applied: [], deferred: [] });
+  const reread = loadConfig(inputs({ file: 'data-dir = "/other"\n[log]\nlevel = "debug"' }));
+  const { loaded, applied, deferred } = reloadConfig(before, reread);
+  expect(applied).toEqual([{ name: "log.level", before: "info", after: "debug" }]);
+  expect(deferred).toEqual([{ name: "data-dir", before: "/home/ann/.local/share/baaaht", after: "/other" }]);
+  expect(loaded.config).toEqual({ ...before.config, log: { ...before.config.log, level: "debug" } });
+
+  const again = reloadConfig(loaded, before);
+  expect(again.loaded.config).toEqual(before.config);
+  expect(again.deferred).toEqual([]);
 });
 
 test("namedSettings have names, variables and flags of their own, and one line that explains each", () => {
