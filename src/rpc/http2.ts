@@ -35,9 +35,21 @@ export function connectionOf(wire: ServerInterceptingCallInterface): Http2Connec
 }
 
 /** Throws away what a call's stream still has to send and resets it; the client sees RESOURCE_EXHAUSTED. */
-export function closeStream(wire: ServerInterceptingCallInterface): void {
+export function discardStream(wire: ServerInterceptingCallInterface): void {
   streamOf(wire).close(ENHANCE_YOUR_CALM);
 }
+
+/** Resets a call's stream that has been answered, and whose client goes on sending nevertheless. */
+export function closeStream(wire: ServerInterceptingCallInterface): void {
+  streamOf(wire).close(NO_ERROR);
+}
+
+/** Whether nothing of a call's stream is held any more. */
+export function isClosed(wire: ServerInterceptingCallInterface): boolean {
+  return streamOf(wire).closed;
+}
+
+const NO_ERROR = 0;
 
 /** The HTTP/2 error code that gRPC's clients translate into RESOURCE_EXHAUSTED. */
 const ENHANCE_YOUR_CALM = 11;

@@ -74,6 +74,7 @@ export class Requests implements WireListener, AsyncIterableIterator<Request> {
   }
 
   onReceiveHalfClose(): void {
+    if (this.#call !== undefined) this.#call.halfClosed = true;
     // A cancel reaches Bun's streams as an end first. Only when all that came along with the end has been looked at
     // is it certain that the client has sent all that it meant to send.
     setImmediate(() => this.#finish(undefined));

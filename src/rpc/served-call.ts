@@ -3,7 +3,7 @@ import { Failure } from "../failure.ts";
 import type { Call, Caller } from "./call.ts";
 import { CORRELATION_HEADER, correlationIdOf } from "./correlation.ts";
 import type { Abortable, Edge } from "./edge.ts";
-import { closeStream, connectionOf, type Http2Connection } from "./http2.ts";
+import { closeStream, connectionOf, discardStream, type Http2Connection, isClosed } from "./http2.ts";
 import type { Method } from "./method.ts";
 import type { Waiting } from "./patience.ts";
 import { statusOf } from "./status.ts";
@@ -15,6 +15,8 @@ export class ServedCall implements Call, Abortable, Waiting {
   /** Undefined when it was gone before the call came in. */
   readonly connection: Http2Connection | undefined;
   onStalled: (() => Failure) | undefined;
+  /** Whether the client has said that it sends no more. */
+  halfClosed = false;
 
   readonly #wire: ServerInterceptingCallInterface;
   readonly #edge: Edge;
@@ -133,7 +135,10 @@ export class ServedCall implements Call, Abortable, Waiting {
   /** HTTP/2 has closed the call's stream: the status is sent, the deadline has passed, or the client is gone. */
   close(): void {
     this.#edge.patience.end(this);
-    if (!this.#end()) return;
+    if (!this.#end()) {
+      if (!this.halfClosed && !isClosed(this.#wire)) this.#edge.patience.begin(new HalfOpen(this.#wire));
+      return;
+    }
     const late = Date.now() >= Number(this.#wire.getDeadline());
     this.abort(
       late
@@ -144,7 +149,7 @@ export class ServedCall implements Call, Abortable, Waiting {
 
   /** Throws away what the client has not read, its status too. */
   expire(): void {
-    closeStream(this.#wire);
+    discardStream(this.#wire);
   }
 
   #end(): boolean {
@@ -170,6 +175,19 @@ export class ServedCall implements Call, Abortable, Waiting {
       `Cannot finish ${this.method}: the server has a defect; its log says more under correlation id ${this.correlationId}`,
       { reason: "DEFECT" },
     );
+  }
+}
+
+/** A stream that has its status, and that the client has neither half-closed nor closed. */
+class HalfOpen implements Waiting {
+  readonly #wire: ServerInterceptingCallInterface;
+
+  constructor(wire: ServerInterceptingCallInterface) {
+    this.#wire = wire;
+  }
+
+  expire(): void {
+    if (!isClosed(this.#wire)) closeStream(this.#wire);
   }
 }
 

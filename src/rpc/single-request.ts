@@ -41,7 +41,9 @@ export class SingleRequest implements WireListener {
 
   onReceiveHalfClose(): void {
     const call = this.#call;
-    if (call === undefined || call.ended) return;
+    if (call === undefined) return;
+    call.halfClosed = true;
+    if (call.ended) return;
     try {
       if (this.#bytes === undefined) throw this.#miscounted("no");
       call.refuseWhenStopped();

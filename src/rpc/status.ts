@@ -39,19 +39,23 @@ const DETAILED_MESSAGE_BYTES = 1024;
 /** One description, one value of ErrorInfo.metadata. */
 const DETAIL_TEXT_BYTES = 256;
 
+/** More than this of anything can't fit. */
+const MOST_DETAILS = 64;
+
 /** The name, in ErrorInfo, of the product whose reasons these are. */
 const DOMAIN = "baaaht";
 
 /** Leaves out the last violation, then the last entry of the metadata, until the rest fits. */
 function encodedStatus(failure: Failure, correlationId: string): Uint8Array {
-  const violations = (failure.details.violations ?? []).map(({ field, description }) => ({
-    field: text(field),
-    description: text(description),
-  }));
-  const metadata = Object.entries(failure.details.metadata ?? {}).map(([key, value]) => [
-    text(key),
-    text(value),
-  ]);
+  const violations = (failure.details.violations ?? [])
+    .slice(0, MOST_DETAILS)
+    .map(({ field, description }) => ({
+      field: text(field),
+      description: text(description),
+    }));
+  const metadata = Object.entries(failure.details.metadata ?? {})
+    .slice(0, MOST_DETAILS)
+    .map(([key, value]) => [text(key), text(value)]);
   for (;;) {
     const status: Status = create(StatusSchema, {
       code: STATUS_CODES[failure.kind],
