@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildExecutable, readStamp } from "../../build.ts";
 import { version } from "../../package.json";
+import { openManager } from "../daemon/service-manager.ts";
 
 const entrypoint = join(import.meta.dir, "probe.ts");
 /** Compiling takes 2 s on an idle machine; this is for one that is not. */
@@ -78,19 +79,9 @@ test("buildExecutable() makes a file that reaches systemd, and takes no library 
   const cwd = emptyFolder("systemd");
   for (const name of ["libc.so.6", "libc.musl-x86_64.so.1"]) writeFileSync(join(cwd, name), "not a library");
   const address = join(cwd, "notify");
-  const manager = Bun.spawn(["python3", join(import.meta.dir, "../daemon/notify-reader.py"), address], {
-    stdout: "pipe",
-  });
-  try {
-    const heard = manager.stdout.getReader();
-    const next = async (): Promise<string> => new TextDecoder().decode((await heard.read()).value);
-    expect(await next()).toBe("listening\n");
-    expect(run({ cwd, env: { NOTIFY_SOCKET: address } })).toMatchObject({ exitCode: 0, stderr: "" });
-    expect(await next()).toContain("READY=1|STATUS=compiled");
-  } finally {
-    manager.kill();
-    await manager.exited;
-  }
+  await using manager = await openManager(address);
+  expect(run({ cwd, env: { NOTIFY_SOCKET: address } })).toMatchObject({ exitCode: 0, stderr: "" });
+  expect((await manager.heard()).message).toBe("READY=1|STATUS=compiled");
 });
 
 test("buildExecutable() puts version, commit and date inside", () => {

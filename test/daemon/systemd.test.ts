@@ -5,37 +5,7 @@ import { join } from "node:path";
 import { libcPath, pathIn } from "../../src/daemon/libc-path.ts";
 import { createLog } from "../../src/daemon/log.ts";
 import { openServiceNotice, watchdogInterval } from "../../src/daemon/systemd.ts";
-
-/** What a service manager hears on a real datagram socket; `heard` is the next message that comes. */
-async function openManager(address: string) {
-  const child = Bun.spawn(["python3", join(import.meta.dir, "notify-reader.py"), address], {
-    stdout: "pipe",
-  });
-  const lines = linesOf(child.stdout);
-  expect((await lines.next()).value).toBe("listening");
-  return {
-    heard: async () => {
-      const line = String((await lines.next()).value);
-      const [at = "", message = ""] = [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)];
-      return { at: Number(at), message };
-    },
-    [Symbol.asyncDispose]: async () => {
-      child.kill();
-      await child.exited;
-    },
-  };
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
-  }
-  return undefined;
-}
+import { openManager } from "./service-manager.ts";
 
 function quietLog() {
   const warnings: string[] = [];
