@@ -15,7 +15,7 @@ export type Endpoint =
       readonly tls?: EndpointTls;
     };
 
-export interface EndpointTls {
+interface EndpointTls {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { inspect } from "node:util";
 import Docker from "dockerode";
 import type { ZodType } from "zod";
-import { abortFailure, Failure } from "../../failure.ts";
+import { abortFailure, type Failure } from "../../failure.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineFailure, type RefusalKinds, unreachable } from "./failures.ts";
 
@@ -41,7 +41,7 @@ export class Engine {
   readonly #modem: Modem;
   readonly #agent: Agent;
   readonly #open = new Set<IncomingMessage | Socket>();
-  #pinging: Promise<Failure | undefined> | undefined;
+  #pinging: Promise<Silence | undefined> | undefined;
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
@@ -81,12 +81,19 @@ export class Engine {
     return this.#hold(answer as Socket, signal);
   }
 
-  /** Undefined when the engine lives, else why it doesn't. Callers at the same time share one ping. */
-  ping(doing: string): Promise<Failure | undefined> {
-    this.#pinging ??= this.#ping(doing).finally(() => {
+  /** Undefined when the engine lives, else why it can't be used. Callers at the same time share one ping. */
+  async ping(doing: string): Promise<Failure | undefined> {
+    this.#pinging ??= this.#ping().finally(() => {
       this.#pinging = undefined;
     });
-    return this.#pinging;
+    const silence = await this.#pinging;
+    if (silence === undefined) return undefined;
+    return silence.error === undefined
+      ? unreachable(
+          { doing, endpoint: this.endpoint.name },
+          `it has not answered a ping for ${PING_MS / 1000} s`,
+        )
+      : engineFailure(silence.error, { doing, endpoint: this.endpoint.name });
   }
 
   /** Gives back all connections; streams that are open end. */
@@ -95,16 +102,14 @@ export class Engine {
     this.#agent.destroy();
   }
 
-  async #ping(doing: string): Promise<Failure | undefined> {
-    const request: EngineRequest = { doing, method: "GET", path: "/_ping" };
+  async #ping(): Promise<Silence | undefined> {
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), PING_MS);
     try {
-      await this.#dial(request, {}, patience.signal);
+      await this.#dial({ doing: "ping", method: "GET", path: "/_ping" }, {}, patience.signal);
       return undefined;
     } catch (error) {
-      if (!patience.signal.aborted) return engineFailure(error, this.#at(request));
-      return unreachable(this.#at(request), `it has not answered a ping for ${PING_MS / 1000} s`);
+      return patience.signal.aborted ? {} : { error };
     } finally {
       clearTimeout(timer);
     }
@@ -143,7 +148,7 @@ export class Engine {
     const check = async (): Promise<void> => {
       const dead = await this.ping(request.doing);
       if (over) return;
-      if (dead !== undefined) return tell(new Failure(dead.kind, dead.message, dead.details));
+      if (dead !== undefined) return tell(dead);
       if (performance.now() - startedAt < boundMs) timer = setTimeout(check, SILENCE_MS);
       else tell(unreachable(this.#at(request), `it has not answered for ${Math.round(boundMs / 1000)} s`));
     };
@@ -204,6 +209,11 @@ export class Engine {
 }
 
 type Modem = Docker["modem"];
+
+/** Why a ping failed; without an error, because nothing came. */
+interface Silence {
+  readonly error?: unknown;
+}
 
 /** 304: it is so already. */
 const SUCCESSES = { 200: true, 201: true, 204: true, 304: true } as const;

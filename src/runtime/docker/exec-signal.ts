@@ -2,7 +2,6 @@ import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { Failure } from "../../failure.ts";
 import type { Exec, RuntimeId } from "../runtime.ts";
-import type { Endpoint } from "./endpoint.ts";
 
 export interface SignalTarget {
   /** For messages: `send TERM to exec "4f1c…"`. */
@@ -11,7 +10,6 @@ export interface SignalTarget {
   /** The process as the engine's machine numbers it. */
   readonly pid: number;
   readonly containerId: RuntimeId;
-  readonly endpoint: Endpoint;
   /** Runs a command in the container as the target's user. */
   readonly run: (command: readonly string[]) => Promise<Exec>;
 }
@@ -23,7 +21,6 @@ export interface SignalTarget {
  * @throws Failure failed_precondition when there is no way, with the reason.
  */
 export async function signalExec(target: SignalTarget, signal: AbortSignal): Promise<void> {
-  if (target.endpoint.kind !== "unix") throw noWay(target, "the engine is on another machine");
   const innerPid = await pidInContainer(target);
   try {
     process.kill(target.pid, target.number);

@@ -139,7 +139,7 @@ class DockerExec implements Exec {
     const { containerId, spec } = this.#parts;
     const run = (command: readonly string[]): Promise<Exec> =>
       startExec(this.#engine, containerId, { ...BARE, command, user: spec.user }, signal);
-    await signalExec({ doing, number, pid, containerId, endpoint: this.#engine.endpoint, run }, signal);
+    await signalExec({ doing, number, pid, containerId, run }, signal);
   }
 
   async outcome(signal: AbortSignal): Promise<ExecOutcome> {

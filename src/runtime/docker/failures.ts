@@ -6,8 +6,8 @@ export interface Doing {
   readonly endpoint: string;
 }
 
-/** What a status of the engine means where that is not the usual. */
-export type RefusalKinds = Readonly<Record<number, FailureKind>>;
+/** What a status of the engine means where that is not the usual, be it by its words. */
+export type RefusalKinds = Readonly<Record<number, FailureKind | ((words: string) => FailureKind)>>;
 
 /** The Failure for whatever a call to the engine threw: its refusal, or that it can't be reached. */
 export function engineFailure(error: unknown, at: Doing, kinds: RefusalKinds = {}): Failure {
@@ -67,7 +67,7 @@ function refusalKind(status: number, words: string, kinds: RefusalKinds): Failur
   if (/no space left on device|disk quota exceeded/i.test(words)) return "resource_exhausted";
   if (/no such (container|image|exec)/i.test(words)) return "not_found";
   const special = kinds[status];
-  if (special !== undefined) return special;
+  if (special !== undefined) return typeof special === "function" ? special(words) : special;
   switch (status) {
     case 400:
       return "invalid_argument";

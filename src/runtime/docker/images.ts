@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Failure } from "../../failure.ts";
+import { Failure, type FailureKind } from "../../failure.ts";
 import type { PullProgress } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 import { plainWords, unreachable } from "./failures.ts";
@@ -39,13 +39,13 @@ export async function* pullImage(
       path: "/images/create",
       query: reference(image),
       boundMs: FIRST_STEP_MS,
-      kinds: { 500: "unavailable" },
+      kinds: { 500: pullKind },
     },
     signal,
   );
   try {
     for await (const step of jsonLines(stream, Step)) {
-      if (step.error !== undefined) throw pullFailure(engine, doing, step.error);
+      if (step.error !== undefined) throw pullFailure(doing, step.error);
       yield {
         status: step.status,
         layer: step.id,
@@ -81,19 +81,16 @@ function reference(image: string): { readonly fromImage: string; readonly tag: s
   return { fromImage: image, tag: "latest" };
 }
 
-function pullFailure(engine: Engine, doing: string, error: string): Failure {
+function pullFailure(doing: string, error: string): Failure {
   const words = plainWords(error);
-  if (/no space left on device/i.test(words))
-    return new Failure("resource_exhausted", `Cannot ${doing}: ${words}`);
-  if (
-    /not found|does not exist|manifest unknown|access denied|unauthorized|no matching manifest/i.test(words)
-  ) {
-    return new Failure("not_found", `Cannot ${doing}: ${words}`);
-  }
-  return new Failure("unavailable", `Cannot ${doing}: ${words}`, {
-    reason: "REGISTRY_UNAVAILABLE",
-    metadata: { endpoint: engine.endpoint.name },
-  });
+  return new Failure(pullKind(words), `Cannot ${doing}: ${words}`);
+}
+
+/** The engine passes on what the registry said, mostly with the status 500 or in the middle of the stream. */
+function pullKind(words: string): FailureKind {
+  if (/no space left on device/i.test(words)) return "resource_exhausted";
+  const gone = /not found|does not exist|manifest unknown|access denied|unauthorized|no matching manifest/i;
+  return gone.test(words) ? "not_found" : "unavailable";
 }
 
 function digestOf(status: string): { digest?: string } {
