@@ -136,7 +136,7 @@ export class Subject {
   }
 }
 
-export type Change = Extract<RuntimeEvent, { kind: "changed" }>;
+type Change = Extract<RuntimeEvent, { kind: "changed" }>;
 
 export interface Watch extends AsyncDisposable {
   until(fits: (change: Change) => boolean): Promise<Change>;

@@ -17,6 +17,7 @@ import { FakeExec } from "./fake-exec.ts";
 import { unlessAborted } from "./fake-pipe.ts";
 import { signalNumber } from "./fake-process.ts";
 import { knows } from "./fake-shell.ts";
+import { carries, FakeWatch } from "./fake-watch.ts";
 
 /**
  * A container engine in memory that keeps the promises of Runtime, with a tiny shell for commands and with faults to
@@ -304,45 +305,6 @@ export class FakeRuntime implements Runtime {
       },
     );
   }
-}
-
-/** The events that a watch has not given out yet. */
-class FakeWatch {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly #events: RuntimeEvent[] = [];
-  #changed = Promise.withResolvers<void>();
-  #lost: Failure | undefined;
-
-  constructor(labels: Readonly<Record<string, string>>) {
-    this.labels = labels;
-  }
-
-  tell(event: RuntimeEvent): void {
-    this.#events.push(event);
-    this.#changed.resolve();
-  }
-
-  lose(failure: Failure): void {
-    this.#lost = failure;
-    this.#changed.resolve();
-  }
-
-  async next(): Promise<RuntimeEvent> {
-    for (;;) {
-      if (this.#lost !== undefined) throw this.#lost;
-      const event = this.#events.shift();
-      if (event !== undefined) return event;
-      this.#changed = Promise.withResolvers<void>();
-      await this.#changed.promise;
-    }
-  }
-}
-
-function carries(
-  labels: Readonly<Record<string, string>>,
-  wanted: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
 }
 
 function digestOf(image: string): string {
