@@ -1,0 +1,70 @@
+import type { Group } from "./command.ts";
+
+/** Every command there is. A noun's file is loaded when it is called. */
+export const root: Group = {
+  kind: "group",
+  name: "baaaht",
+  summary: "sessions, containers and one log of all that happens, for programs that run AI agents",
+  entries: [
+    {
+      name: "serve",
+      summary: "start the server",
+      load: async (server) => (await import("./serve.ts")).serveCommand(server),
+    },
+    {
+      name: "run",
+      summary: "run a command in a fresh container of a fresh session",
+      load: async () => (await import("./run.ts")).runCommand,
+    },
+    {
+      name: "session",
+      summary: "create, list, get, update and close sessions",
+      load: async () => (await import("./session.ts")).sessionGroup,
+    },
+    {
+      name: "message",
+      summary: "send and list the messages of a session",
+      load: async () => (await import("./message.ts")).messageGroup,
+    },
+    {
+      name: "container",
+      summary: "create containers, run commands in them, read their logs",
+      load: async () => (await import("./container.ts")).containerGroup,
+    },
+    {
+      name: "event",
+      summary: "follow the log of all that happens",
+      load: async () => (await import("./event.ts")).eventGroup,
+    },
+    {
+      name: "health",
+      summary: "ask whether the server serves, for probes",
+      load: async () => (await import("./health.ts")).healthCommand,
+    },
+    {
+      name: "status",
+      summary: "say what the server has in hand",
+      load: async () => (await import("./status.ts")).statusCommand,
+    },
+    {
+      name: "config",
+      summary: "show and check the server's configuration",
+      load: async (server) => (await import("./config.ts")).configGroup(server),
+    },
+    {
+      name: "version",
+      summary: "say which version this is",
+      load: async () => (await import("./version.ts")).versionCommand,
+    },
+    {
+      name: "completion",
+      summary: "write a completion script for a shell",
+      load: async () => (await import("./completion.ts")).completionCommand,
+    },
+    {
+      name: "help",
+      summary: "explain a command",
+      load: async () => (await import("./help-command.ts")).helpCommand,
+    },
+  ],
+};

@@ -1,0 +1,100 @@
+import { clientCommand } from "./client-command.ts";
+import { commandWords, word } from "./command.ts";
+import { containerConfigOf, containerFlags, pullPolicyOf } from "./container-flags.ts";
+import { execWithShell } from "./exec-session.ts";
+import { commandFailureCode } from "./exit-codes.ts";
+import { duration, type FlagValues, problem, text, toggle, withDefault } from "./flag.ts";
+import { FreshSession } from "./fresh-session.ts";
+import { nanoseconds } from "./limit-flags.ts";
+import { followMainProcess } from "./main-process.ts";
+import type { Shell } from "./shell.ts";
+import { stopOnSignals } from "./stop-on-signals.ts";
+
+const flags = {
+  ...containerFlags,
+  name: text({ about: "the session's name (default: run and the image)", short: "n" }),
+  timeout: duration({ about: "how long the command may run; then it is killed" }),
+  interactive: toggle({ about: "pass stdin on; so it is anyway when a pipe or a file is there", short: "i" }),
+  tty: toggle({ about: "give the command a terminal", short: "t" }),
+  noStdin: toggle({ about: "leave stdin alone, whatever is there" }),
+  network: toggle({ about: "let it use a network" }),
+  keep: toggle({ about: "keep session and container; says on stderr which they are" }),
+  idleCommand: withDefault(
+    text({
+      about: "what keeps the container running where stdin or a terminal is passed on",
+      placeholder: "COMMAND",
+    }),
+    "sleep 2147483647",
+  ),
+};
+
+export const runCommand = clientCommand({
+  name: "run",
+  summary: "run a command in a fresh container of a fresh session",
+  description: `Stdout and stderr come as they are, stdin goes to the command when a pipe or a file is there or with -i, and
+session and container are removed at the end. COMMAND takes the place of the image's entrypoint. Flags of COMMAND
+stand behind its first word, or behind --.
+
+Ends with the command's own exit code; 124 when its time was over, 128 and the signal's number when a signal has
+killed it, 125 when it was not run. Ctrl-C is passed on to the command; a second one kills it.
+
+Where stdin or a terminal is passed on, the container runs --idle-command, and COMMAND runs beside it: the image needs
+such a command.`,
+  words: {
+    image: word({ about: "the image to make the container of" }),
+    command: commandWords({ about: "what to run (default: the image's own command)", optional: true }),
+  },
+  flags,
+  timeoutIsOwn: true,
+  failureCode: commandFailureCode,
+  examples: [
+    { about: "untrusted code, without a network", line: "baaaht run python:3.12 python -c 'print(6 * 7)'" },
+    {
+      about: "with stdin, at most ten seconds and 128 MiB",
+      line: "baaaht run --timeout 10s --memory 128m debian:12 wc -l < words.txt",
+    },
+    { about: "a shell to look around", line: "baaaht run -it debian:12 bash" },
+  ],
+  run: async ({ client, flags: given, words, shell }) => {
+    const passesInput = takesInput(given, shell);
+    if (passesInput && words.command.length === 0) {
+      throw problem("COMMAND is missing: stdin and a terminal need one to go to (or --no-stdin)");
+    }
+    if (passesInput && given.keepEntrypoint) {
+      throw problem("--keep-entrypoint can't be had together with stdin or a terminal (or --no-stdin)");
+    }
+    using creating = stopOnSignals(shell, undefined);
+    try {
+      await using session = await FreshSession.open(client, {
+        metadata: { name: given.name ?? `run ${words.image}`, labels: given.label },
+        allowNetwork: given.network,
+        keep: given.keep,
+        shell,
+        signal: creating.signal,
+      });
+      const command = passesInput
+        ? given.idleCommand.split(" ").filter((part) => part !== "")
+        : words.command;
+      const containerId = await session.createContainer({
+        config: containerConfigOf({ flags: given, image: words.image, command }),
+        pull: pullPolicyOf(given),
+      });
+      creating[Symbol.dispose](); // from here on signals are the command's
+      if (!passesInput)
+        return await followMainProcess(client, { containerId, shell, timeoutMs: given.timeout });
+      const start = { containerId, command: [...words.command], timeoutNs: nanoseconds(given.timeout) };
+      return await execWithShell(client, { shell, tty: given.tty, interactive: true, start });
+    } catch (error) {
+      const exitCode = creating.exitCode();
+      if (exitCode === undefined) throw error;
+      return exitCode;
+    }
+  },
+});
+
+/** Whether the command gets stdin: because it was asked for, or because something was put there. */
+function takesInput({ interactive, tty, noStdin }: FlagValues<typeof flags>, shell: Shell): boolean {
+  if (noStdin && (interactive || tty))
+    throw problem("--no-stdin can't be had together with --interactive or --tty");
+  return interactive || tty || (!noStdin && shell.in.isGiven());
+}

@@ -1,0 +1,38 @@
+import { EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
+import type { Shell } from "./shell.ts";
+
+/** The end of something that would go on by itself: by Ctrl-C, by another signal, or by its time. */
+export interface Stop extends Disposable {
+  readonly signal: AbortSignal;
+  /** What the process ends with when it was stopped; undefined while it was not. */
+  readonly exitCode: () => number | undefined;
+}
+
+/** `timeoutMs` undefined or 0 is without end. A second signal ends the process at once. */
+export function stopOnSignals(shell: Shell, timeoutMs: number | undefined): Stop {
+  const controller = new AbortController();
+  let exitCode: number | undefined;
+  const end = (code: number): void => {
+    exitCode ??= code;
+    controller.abort();
+  };
+  const listening = shell.onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {
+    if (exitCode !== undefined) shell.endNow(SIGNAL_EXIT_CODES[signal]);
+    end(SIGNAL_EXIT_CODES[signal]);
+  });
+  const timer =
+    timeoutMs === undefined || timeoutMs === 0
+      ? undefined
+      : setTimeout(() => end(EXIT_CODES.deadline_exceeded), Math.min(timeoutMs, MAX_TIMER_MS));
+  return {
+    signal: controller.signal,
+    exitCode: () => exitCode,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      listening[Symbol.dispose]();
+    },
+  };
+}
+
+/** What a timer can hold: 24.8 days. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
