@@ -33,6 +33,11 @@ export class Health {
     for (const name of this.#states.keys()) this.set(name, serving);
   }
 
+  /** How many watches are open. */
+  get watching(): number {
+    return this.#watchers.size;
+  }
+
   readonly handlers: Handlers<typeof HealthService> = {
     check: ({ service }) => {
       const serving = this.#states.get(service);

@@ -90,9 +90,14 @@ class Responses implements Waiting {
   readonly #sent = (): void => {
     this.#outgoing.left();
     this.#unsent -= 1;
-    if (this.#unsent > 0) return;
-    this.#unsentBytes = 0;
-    this.#hasRoom?.();
+    if (this.#unsent === 0) {
+      this.#unsentBytes = 0;
+      this.#hasRoom?.();
+    } else if (this.#hasRoom !== undefined) {
+      // The client reads, if slowly: its time begins anew.
+      this.#method.edge.patience.end(this);
+      this.#method.edge.patience.begin(this);
+    }
   };
 
   #stalled(): Failure {

@@ -45,7 +45,7 @@ const MOST_DETAILS = 64;
 /** The name, in ErrorInfo, of the product whose reasons these are. */
 const DOMAIN = "baaaht";
 
-/** Leaves out the last violation, then the last entry of the metadata, until the rest fits. */
+/** Leaves out the last violation or entry of the metadata, whichever there are more of, until the rest fits. */
 function encodedStatus(failure: Failure, correlationId: string): Uint8Array {
   const violations = (failure.details.violations ?? [])
     .slice(0, MOST_DETAILS)
@@ -73,7 +73,7 @@ function encodedStatus(failure: Failure, correlationId: string): Uint8Array {
     pack(status, RequestInfoSchema, { requestId: correlationId });
     const bytes = toBinary(StatusSchema, status);
     if (bytes.byteLength <= DETAILS_BYTES) return bytes;
-    if ((violations.pop() ?? metadata.pop()) === undefined) return bytes;
+    if ((metadata.length > violations.length ? metadata : violations).pop() === undefined) return bytes;
   }
 }
 
