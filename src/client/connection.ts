@@ -74,6 +74,8 @@ export class Connection implements Disposable {
 
   /** Whether the connection's state became another one than `state` in time. */
   async #changed(state: connectivityState, { deadline, signal }: Patience): Promise<boolean> {
+    // Neither tells of what happened before one began to listen.
+    if (signal?.aborted || this.channel.getConnectivityState(false) !== state) return true;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const stop = () => resolve(true); // up() looks at the signal first
     signal?.addEventListener("abort", stop, { once: true });

@@ -3,7 +3,6 @@ import { chmod, rename } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { connect } from "../../src/client/client.ts";
 import { freshFolder, serveRaw } from "./grpc-server.ts";
-import { cutConnection } from "./http2-session.ts";
 import { thrown } from "./thrown.ts";
 
 test("a call says that there is no socket", async () => {
@@ -97,13 +96,14 @@ test("ready() gives up after dialTimeoutMs, or with its signal", async () => {
 test("a client that was connected waits for its server to come back, also for what must not be sent twice", async () => {
   await using folder = await freshFolder();
   const path = `${folder.path}/s.sock`;
-  const first = await serveRaw({ getSession: (call) => cutConnection(call) }, { path });
-  await using client = connect({ address: path, reconnectIntervalMs: 10, callTimeoutMs: 0 });
+  const first = await serveRaw({}, { path });
+  await using client = connect({ address: path, reconnectIntervalMs: 10 });
   await client.ready();
-  const lost = thrown(() => client.orchestrator.getSession({}, { timeoutMs: 200 }));
-  await lost;
   await first[Symbol.asyncDispose]();
+  const impatient = await thrown(() => client.orchestrator.getSession({}, { waitForReady: false }));
+  expect(impatient.details.reason).toBe("UNREACHABLE");
   const created = client.orchestrator.createSession({});
+  await refusal(path); // a client that was never connected does not wait
   await using _ = await serveRaw(
     { createSession: (_call, answer) => answer(null, { sessionId: "s1" }) },
     { path },
