@@ -31,24 +31,24 @@ type CallOf<M> =
           ? BidiStreamingCall<I, O>
           : never;
 
-export type UnaryCall<I extends DescMessage, O extends DescMessage> = (
+type UnaryCall<I extends DescMessage, O extends DescMessage> = (
   request: MessageInitShape<I>,
   options?: CallOptions,
 ) => Promise<MessageShape<O>>;
 
-export type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (
+type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (
   request: MessageInitShape<I>,
   options?: CallOptions,
 ) => Answers<MessageShape<O>>;
 
 /** Sends as fast as the server takes; the call ends when the server has answered, also before all is sent. */
-export type ClientStreamingCall<I extends DescMessage, O extends DescMessage> = (
+type ClientStreamingCall<I extends DescMessage, O extends DescMessage> = (
   requests: AsyncIterable<MessageInitShape<I>>,
   options?: CallOptions,
 ) => Promise<MessageShape<O>>;
 
 /** The end of `requests` half-closes the call; an error that they throw cancels it and is thrown by the answers. */
-export type BidiStreamingCall<I extends DescMessage, O extends DescMessage> = (
+type BidiStreamingCall<I extends DescMessage, O extends DescMessage> = (
   requests: AsyncIterable<MessageInitShape<I>>,
   options?: CallOptions,
 ) => Answers<MessageShape<O>>;
