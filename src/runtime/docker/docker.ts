@@ -27,9 +27,11 @@ import { watchContainers } from "./watch.ts";
  * @throws Failure invalid_argument when the endpoint is not one, or its certificates can't be read.
  */
 export function connectDocker(options: EndpointOptions = {}): Runtime {
-  const engine = new Engine(findEndpoint(options));
+  const engine = new Engine(() => findEndpoint(options));
   return {
-    endpoint: engine.endpoint.name,
+    get endpoint() {
+      return engine.endpoint.name;
+    },
     info: (signal) => engineInfo(engine, signal),
     imageDigest: (image, signal) => imageDigest(engine, image, signal),
     pull: (image, signal) => pullImage(engine, image, signal),

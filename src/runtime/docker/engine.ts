@@ -37,16 +37,23 @@ const IDLE_SOCKETS = 16;
  * engine no longer answers pings, and fails with a Failure that says what was being done.
  */
 export class Engine {
-  readonly endpoint: Endpoint;
-  readonly #modem: Modem;
-  readonly #agent: Agent;
+  readonly #find: () => Endpoint;
+  #endpoint: Endpoint;
+  #modem: Modem;
+  #agent: Agent;
   readonly #open = new Set<IncomingMessage | Socket>();
   #pinging: Promise<Silence | undefined> | undefined;
 
-  constructor(endpoint: Endpoint) {
-    this.endpoint = endpoint;
-    this.#agent = openAgent(endpoint);
-    this.#modem = openModem(endpoint, this.#agent);
+  /** `find` is asked again when its endpoint is gone: an engine that starts later may listen at another usual place. */
+  constructor(find: () => Endpoint) {
+    this.#find = find;
+    this.#endpoint = find();
+    this.#agent = openAgent(this.#endpoint);
+    this.#modem = openModem(this.#endpoint, this.#agent);
+  }
+
+  get endpoint(): Endpoint {
+    return this.#endpoint;
   }
 
   /** A call and its whole answer, as `schema` reads it. */
@@ -175,14 +182,32 @@ export class Engine {
     return stream;
   }
 
-  /** A connection that idled while the engine was started anew breaks under the next call: reading is tried again. */
+  /** Tries once more where that can't do a thing twice. */
   async #dial(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
+    const endpoint = this.#endpoint;
     try {
       return await this.#dialOnce(request, how, signal);
     } catch (error) {
-      if (request.method !== "GET" || signal.aborted || !hungUp(error)) throw error;
+      if (signal.aborted) throw error;
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      // A connection that idled while the engine was started anew breaks under the next call.
+      const hungUp = code === "ECONNRESET" || code === "EPIPE";
+      if (!(hungUp && request.method === "GET") && !(code === "ENOENT" && this.#movedFrom(endpoint)))
+        throw error;
       return await this.#dialOnce(request, how, signal);
     }
+  }
+
+  /** Whether there is another endpoint by now, and turns to it. */
+  #movedFrom(old: Endpoint): boolean {
+    if (this.#endpoint !== old) return true;
+    const found = this.#find();
+    if (found.name === old.name) return false;
+    this.#agent.destroy();
+    this.#endpoint = found;
+    this.#agent = openAgent(found);
+    this.#modem = openModem(found, this.#agent);
+    return true;
   }
 
   #dialOnce(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
@@ -217,10 +242,6 @@ interface Silence {
 
 /** 304: it is so already. */
 const SUCCESSES = { 200: true, 201: true, 204: true, 304: true } as const;
-
-function hungUp(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
-}
 
 function openAgent(endpoint: Endpoint): Agent {
   const options = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: IDLE_SOCKETS };
