@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 /** A socket before an engine's own, which tests can make behave like an engine that hangs, dies and comes back. */
 export class EngineProxy implements AsyncDisposable {
-  readonly path = join(mkdtempSync(join(tmpdir(), "baaaht-proxy-")), "engine.sock");
+  readonly path = join(mkdtempSync(join(tmpdir(), "baaaht-proxy-")), "docker.sock");
   readonly #target: string;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
