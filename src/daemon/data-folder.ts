@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { Failure } from "../failure.ts";
 
 /**
@@ -9,17 +9,17 @@ import { Failure } from "../failure.ts";
 export function makeDataFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") {
+      throw new Failure("failed_precondition", `Cannot use data folder "${path}": it is not a folder`, {
+        cause,
+      });
+    }
+    const why = cause instanceof Error ? cause.message : String(cause);
     throw new Failure(
       "unavailable",
       `Cannot make data folder "${path}": ${why}; name another one with --data-dir`,
-      {
-        cause: error,
-      },
+      { cause },
     );
-  }
-  if (!statSync(path).isDirectory()) {
-    throw new Failure("failed_precondition", `Cannot use data folder "${path}": it is not a folder`);
   }
 }

@@ -26,8 +26,7 @@ export function lockDataFolder(folder: string): DataLock {
     closeSync(fd);
     throw new Failure("aborted", `Cannot lock data folder "${folder}": its lock file was replaced meanwhile`);
   }
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`, 0);
+  writeHolder(fd);
   return {
     path,
     async [Symbol.asyncDispose]() {
@@ -48,6 +47,16 @@ function open(path: string, folder: string): number {
     }
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new Failure("permission_denied", `Cannot lock data folder "${folder}": ${why}`, { cause });
+  }
+}
+
+/** For the words of whoever finds it held. The lock holds without them, as on a full disk. */
+function writeHolder(fd: number): void {
+  try {
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`, 0);
+  } catch {
+    // It says "another process" then.
   }
 }
 
