@@ -251,11 +251,10 @@ function intendContainer(
     sessionLabels: session.metadata.labels,
     life: { state: "creating" },
   };
-  const messageCount = loaded.activity?.messageCount ?? 0;
   return changed({ container, hardened, once }, [
     put(containerTable, container),
     put(sessionTable, { ...session, containerIds: [...session.containerIds, id] }),
-    put(activityTable, activityAt(session, at, { messageCount, noticeMs: wanted.noticeMs })),
+    put(activityTable, activityAt(session, at, { before: loaded.activity, noticeMs: wanted.noticeMs })),
     put(counterTable, moved(loaded.open, openContainers, 1)),
     ...(once ? [put(answerTable, answerOf(once, id, at))] : []),
   ]);

@@ -68,7 +68,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     words,
     onEngine: engine.tell,
   });
-  supervisor.start("look after retention", (stop) =>
+  supervisor.keepUp("look after retention", (stop) =>
     keepHouse({ store, log, clock, retention: () => inForce.config.retention }, stop),
   );
   const server = createServer({

@@ -12,6 +12,7 @@ import { Sessions } from "../sessions/sessions.ts";
 import type { SqliteStore } from "../store/sqlite/sqlite-store.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./pause.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What the product does, put together. */
@@ -58,9 +59,9 @@ export function startDomain(parts: DomainParts): Domain {
     "settle commands left over",
     async (signal) => void (await execs.settleLeftovers(systemCall(signal))),
   );
-  supervisor.start("follow the container engine", (signal) => containers.link.run(signal));
-  supervisor.start("end sessions in time", (signal) => expiry.run(sessions, signal));
-  supervisor.start("finish closing sessions", (signal) => finishClosings(sessions, { signal, words }));
+  supervisor.keepUp("follow the container engine", (signal) => containers.link.run(signal));
+  supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
+  supervisor.keepUp("finish closing sessions", (signal) => finishClosings(sessions, { signal, words }));
   return { sessions, messages, containers, execs };
 }
 
@@ -114,18 +115,4 @@ async function finishClosings(
     }
     await pause(closingRetryMs, signal);
   }
-}
-
-/** Resolves after `ms` milliseconds, or when the signal aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

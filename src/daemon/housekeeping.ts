@@ -3,7 +3,7 @@ import { trimLog } from "../events/retention.ts";
 import { removeAnswers, removeClosed } from "../sessions/retention.ts";
 import type { Store } from "../store/store.ts";
 import type { Config } from "./config.ts";
-import { pause } from "./domain.ts";
+import { pause } from "./pause.ts";
 
 /** How often retention is looked after, in milliseconds. */
 const everyMs = 30_000;

@@ -1,9 +1,13 @@
 import type { Background } from "../background.ts";
 import { Failure } from "../failure.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./pause.ts";
 
 /** How long work may take to end after it was told to, in milliseconds. */
 const endWithinMs = 3_000;
+
+/** How soon kept-up work that has failed is started again, in milliseconds. */
+const startAgainMs = 2_000;
 
 /** Runs what nobody awaits. Disposing tells all of it to stop, and waits a while for it. */
 export class Supervisor implements Background, AsyncDisposable {
@@ -19,6 +23,16 @@ export class Supervisor implements Background, AsyncDisposable {
     if (this.#stop.signal.aborted) return;
     const running: Promise<void> = this.#run(name, work).finally(() => this.#running.delete(running));
     this.#running.set(running, name);
+  }
+
+  /** Starts `work`, which runs for as long as the server does, and starts it again whenever it fails. */
+  keepUp(name: string, work: (signal: AbortSignal) => Promise<void>): void {
+    this.start(name, async (signal) => {
+      while (!signal.aborted) {
+        await this.#run(name, work);
+        await pause(startAgainMs, signal);
+      }
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

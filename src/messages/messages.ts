@@ -41,9 +41,6 @@ export interface MessagePage {
   readonly order: "oldest_first" | "newest_first";
 }
 
-/** The most bytes of message content that one listing gives, so that an answer fits into a gRPC message. */
-const maxListedSize = 16 * 1024 * 1024;
-
 /** Messages of sessions: stored and read. */
 export class Messages {
   readonly #options: MessagesOptions;
@@ -87,11 +84,7 @@ export class Messages {
         before: { table: messageTable, key: draft.id === "" ? "" : messageKey(id, draft.id) },
         answer: { table: answerTable, key: once?.row ?? "" },
       },
-      (loaded) =>
-        sendMessage(
-          { ...loaded, session: activeSession(loaded.session, { id, doing: "send a message to session" }) },
-          message,
-        ),
+      (loaded) => sendMessage(loaded, { ...message, sessionId: id }),
     );
     if ("message" in stored) return stored.message;
     const first = await this.#store.get(messageTable, messageKey(id, stored.again));
@@ -111,7 +104,7 @@ export class Messages {
       ...(order === "newest_first" ? { descending: true } : {}),
     });
     const total = (await this.#store.get(activityTable, sessionId))?.messageCount ?? 0;
-    return { ...cutToSize(listing), total };
+    return { ...listing, total };
   }
 
   /** The newest messages, oldest of them first. */
@@ -121,6 +114,7 @@ export class Messages {
 }
 
 interface Sending {
+  readonly sessionId: SessionId;
   readonly draft: Draft;
   readonly once: OnceKey | undefined;
   readonly at: Instant;
@@ -133,18 +127,19 @@ interface Sending {
 /** The stored message, or the id of the one that the same request stored before. */
 function sendMessage(
   loaded: {
-    readonly session: Session;
+    readonly session: Session | undefined;
     readonly activity: Activity | undefined;
     readonly before: Message | undefined;
     readonly answer: Answer | undefined;
   },
   sending: Sending,
 ): Decision<{ readonly message: Message } | { readonly again: string }> {
-  const { session } = loaded;
-  const { draft, once, at } = sending;
+  const { draft, once, at, sessionId: id } = sending;
+  // What was stored is answered also when the session has been closed since.
   const again = once && answered(loaded.answer, once, at);
   if (again !== undefined) return unchanged({ again });
   if (loaded.before !== undefined) return unchanged({ message: sameMessage(loaded.before, draft) });
+  const session = activeSession(loaded.session, { id, doing: "send a message to session" });
   const count = loaded.activity?.messageCount ?? 0;
   if (count >= sending.limits.maxPerSession) {
     throw new Failure(
@@ -153,12 +148,13 @@ function sendMessage(
       { reason: "TOO_MANY_MESSAGES", metadata: { limit: String(sending.limits.maxPerSession) } },
     );
   }
+  const activity = activityAt(session, at, { before: loaded.activity, noticeMs: sending.noticeMs });
   const message: Message = { ...draft, sessionId: session.id, ordinal: count + 1, at };
   return changed(
     { message },
     [
       put(messageTable, message),
-      put(activityTable, activityAt(session, at, { messageCount: count + 1, noticeMs: sending.noticeMs })),
+      put(activityTable, { ...activity, messageCount: message.ordinal }),
       ...(once ? [put(answerTable, answerOf(once, message.id, at))] : []),
     ],
     [
@@ -172,18 +168,4 @@ function sendMessage(
       }),
     ],
   );
-}
-
-/** Cuts a page where its content gets too large; at least one message stays. */
-function cutToSize(listing: Listing<Message>): Listing<Message> {
-  let size = 0;
-  for (const [index, message] of listing.rows.entries()) {
-    size += message.content.length;
-    const last = listing.rows[index - 1];
-    if (size > maxListedSize && last !== undefined) {
-      const next: PagePlace = { value: last.ordinal, key: messageTable.key(last) };
-      return { ...listing, rows: listing.rows.slice(0, index), next };
-    }
-  }
-  return listing;
 }

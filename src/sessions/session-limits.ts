@@ -1,5 +1,5 @@
 import { type FieldViolation, invalid } from "../failure.ts";
-import type { ResourceLimits, SessionConfig, SessionMetadata, SessionPolicy } from "./session.ts";
+import type { ResourceLimits, Session, SessionConfig, SessionMetadata, SessionPolicy } from "./session.ts";
 
 /** The bounds on what a client can ask of a session; lengths in UTF-16 units, counts in entries. */
 export interface SessionLimits {
@@ -20,6 +20,8 @@ export interface SessionLimits {
 /** Longer lists and texts than these make no sense anywhere, so they are not configured. */
 const maxListEntries = 256;
 const maxTextLength = 4_096;
+const maxWordLength = 256;
+const maxTaskHistory = 1_000;
 
 /** What is wrong with a session's metadata and config; `fields` name where in the request they stand. */
 export function sessionViolations(
@@ -30,6 +32,20 @@ export function sessionViolations(
   return [
     ...metadataViolations(wanted.metadata, limits, fields.metadata),
     ...configViolations(wanted.config, limits, fields.config),
+  ];
+}
+
+/** What is wrong with what clients keep in a session for themselves. */
+export function contextViolations(
+  { preferences, currentTaskId, taskHistory }: Pick<Session, "preferences" | "currentTaskId" | "taskHistory">,
+  at: string,
+): readonly FieldViolation[] {
+  return [
+    ...tooLong(`${at}.preferences.timezone`, preferences.timezone, maxWordLength),
+    ...tooLong(`${at}.preferences.language`, preferences.language, maxWordLength),
+    ...tooLong(`${at}.preferences.theme`, preferences.theme, maxWordLength),
+    ...tooLong(`${at}.current_task_id`, currentTaskId, maxWordLength),
+    ...listViolations(`${at}.task_history`, taskHistory, { entries: maxTaskHistory, length: maxWordLength }),
   ];
 }
 

@@ -50,7 +50,7 @@ export function createSession(
     session.id,
     [
       put(sessionTable, session),
-      put(activityTable, activityAt(session, create.at, { messageCount: 0, noticeMs: create.noticeMs })),
+      put(activityTable, activityAt(session, create.at, { before: undefined, noticeMs: create.noticeMs })),
       put(counterTable, moved(loaded.open, openSessions, 1)),
       ...(create.once ? [put(answerTable, answerOf(create.once, session.id, create.at))] : []),
     ],
@@ -68,7 +68,7 @@ export function updateSession(
   const patched = patch(session);
   const fields = changedFields(session, patched);
   const activity = activityAt(patched, update.at, {
-    messageCount: loaded.activity?.messageCount ?? 0,
+    before: loaded.activity,
     noticeMs: update.noticeMs,
   });
   if (fields.length === 0) return changed(session, [put(activityTable, activity)]);

@@ -106,15 +106,27 @@ export const activityTable: Table<Activity> = {
 /** The counter of sessions that are not closed. */
 export const openSessions = "open_sessions";
 
-/** What an expiry announces and ends: the time of either is the earlier of idle time and duration. */
+/**
+ * The activity of a session that was used at `at`: it ends at the earlier of idle time and duration, and its end is
+ * announced before that, unless `before` shows that this end was announced already.
+ */
 export function activityAt(
   session: Session,
   at: Instant,
-  options: { readonly messageCount: number; readonly noticeMs: number },
+  options: { readonly before: Activity | undefined; readonly noticeMs: number },
 ): Activity {
+  const { before, noticeMs } = options;
   const expiresAt = expiryOf(session, at);
-  const dueAt = expiresAt === null ? null : Math.max(at, expiresAt - noticeFor(session, options.noticeMs));
-  return { sessionId: session.id, lastAt: at, messageCount: options.messageCount, expiresAt, dueAt };
+  return {
+    sessionId: session.id,
+    lastAt: at,
+    messageCount: before?.messageCount ?? 0,
+    expiresAt,
+    dueAt:
+      expiresAt === null || isAnnounced(before, expiresAt)
+        ? expiresAt
+        : Math.max(at, expiresAt - noticeFor(session, noticeMs)),
+  };
 }
 
 /** What `session` is found to need at `now`. */
@@ -177,6 +189,11 @@ export function sessionEvent(
 }
 
 const nsPerMs = 1_000_000n;
+
+/** After its announcement an end is due when it comes; see announceExpiry(). */
+function isAnnounced(activity: Activity | undefined, expiresAt: Instant): boolean {
+  return activity?.expiresAt === expiresAt && activity.dueAt === expiresAt;
+}
 
 function expiryOf(session: Session, lastAt: Instant): Instant | null {
   const ends: Instant[] = [];

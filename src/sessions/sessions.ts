@@ -20,7 +20,7 @@ import {
   type SessionMetadata,
   sessionTable,
 } from "./session.ts";
-import { refuse, type SessionLimits, sessionViolations } from "./session-limits.ts";
+import { contextViolations, refuse, type SessionLimits, sessionViolations } from "./session-limits.ts";
 import {
   announceExpiry,
   closeSession,
@@ -153,7 +153,10 @@ export class Sessions {
         const checked = (before: Session) => {
           const wanted = patch(before);
           const after = { ...wanted, config: withDefaults(wanted.config, this.#options.limits) };
-          refuse(`update session "${id}"`, sessionViolations(after, this.#options.limits, fields));
+          refuse(`update session "${id}"`, [
+            ...sessionViolations(after, this.#options.limits, fields),
+            ...contextViolations(after, "context"),
+          ]);
           return after;
         };
         return updateSession({ session, activity: loaded.activity }, checked, {
@@ -231,8 +234,8 @@ export class Sessions {
       { session: { table: sessionTable, key: id }, activity: { table: activityTable, key: id } },
       (loaded) => {
         if (loaded.session?.life.state !== "active") return unchanged(undefined);
-        const messageCount = loaded.activity?.messageCount ?? 0;
-        const next = activityAt(loaded.session, at, { messageCount, noticeMs: this.#options.noticeMs });
+        const { activity: before } = loaded;
+        const next = activityAt(loaded.session, at, { before, noticeMs: this.#options.noticeMs });
         return changed(undefined, [put(activityTable, next)]);
       },
     );
@@ -248,7 +251,10 @@ export class Sessions {
     return rows[0]?.dueAt ?? undefined;
   }
 
-  /** Announces and ends what is due by now, at most `limit` sessions; resolves to how many there were. */
+  /**
+   * Announces and ends what is due by now, at most `limit` sessions; resolves to how many there were. It does not wait
+   * for the containers of those that end: a slow or lost engine must not keep the others past their time.
+   */
   async expire(call: Call, limit = 256): Promise<number> {
     const now = this.#options.clock();
     const { rows } = await this.#store.list(activityTable, {
@@ -269,7 +275,10 @@ export class Sessions {
         open: { table: counterTable, key: openSessions },
       },
       ({ session, activity, open }) => {
-        if (session === undefined || activity === undefined) return unchanged(undefined);
+        if (activity === undefined) return unchanged(undefined);
+        // Otherwise it would be found again at once, for ever.
+        if (session?.life.state !== "active")
+          return changed(undefined, [put(activityTable, { ...activity, dueAt: null })]);
         const step = expiryStep(session, activity, deciding.at);
         if (step.kind === "none") return unchanged(undefined);
         if (step.kind === "end") {
@@ -285,7 +294,8 @@ export class Sessions {
         return { result: undefined, rows, events };
       },
     );
-    if (ended?.life.state === "closing") await this.finish(id, call);
+    if (ended?.life.state !== "closing") return;
+    this.finish(id, call).catch((error: unknown) => this.#options.onUnfinished(id, error));
   }
 
   async #finishNow(id: SessionId, call: Call, source: string): Promise<void> {
@@ -322,7 +332,7 @@ export class Sessions {
   }
 
   #noteDue(session: Session, at: Instant): void {
-    const { dueAt } = activityAt(session, at, { messageCount: 0, noticeMs: this.#options.noticeMs });
+    const { dueAt } = activityAt(session, at, { before: undefined, noticeMs: this.#options.noticeMs });
     if (dueAt !== null) this.#options.onDue(dueAt);
   }
 
