@@ -148,6 +148,8 @@ export class EventLog implements Disposable {
 
   async #page(position: Position, filter: EventFilter) {
     if (position + 1 < this.#storage.head) throw tooOld(this.cursor(position), this.#storage);
+    // Requests come first: a reader that has far to go must not hold up everybody.
+    await new Promise((resolve) => setImmediate(resolve));
     return await this.#storage.read({ after: position, filter, limit: pageSize });
   }
 

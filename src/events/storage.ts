@@ -20,7 +20,10 @@ export interface EventStorage {
     readonly limit: number;
   }): Promise<{ readonly events: readonly LogEvent[]; readonly scannedTo: Position }>;
 
-  /** The position just before the first event at or after `time`. */
+  /**
+   * The position just before the first event at or after `time`; where the clock was set back, some events from before
+   * that may be left out.
+   */
   positionBefore(time: Instant): Promise<Position>;
 
   /** Calls `listener` with what each commit added, after it is durable and in the log's order. Returns the way to stop. */

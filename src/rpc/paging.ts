@@ -1,3 +1,4 @@
+import { canonicalJson } from "../canonical-json.ts";
 import { invalid } from "../failure.ts";
 import type { PagePlace } from "../store/table.ts";
 
@@ -45,8 +46,5 @@ function placeOf(token: string, filter: string): PagePlace {
 }
 
 function fingerprint(filter: unknown): string {
-  const text = JSON.stringify(filter, (_key, value: unknown) =>
-    typeof value === "bigint" ? String(value) : value,
-  );
-  return Bun.hash.wyhash(text ?? "").toString(36);
+  return Bun.hash.wyhash(canonicalJson(filter)).toString(36);
 }

@@ -1,3 +1,4 @@
+import { canonicalJson } from "../canonical-json.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import type { Table } from "./table.ts";
@@ -38,7 +39,7 @@ export function onceKey(
   key: string,
   options: { readonly kind: string; readonly scope: string; readonly content: unknown },
 ): OnceKey {
-  const hash = new Bun.CryptoHasher("sha256").update(canonical(options.content)).digest("hex");
+  const hash = new Bun.CryptoHasher("sha256").update(canonicalJson(options.content)).digest("hex");
   return { row: `${options.kind}/${options.scope}/${key}`, key, fingerprint: hash };
 }
 
@@ -63,13 +64,4 @@ export function answered(answer: Answer | undefined, once: OnceKey, at: Instant)
 /** The row to save with the first request's outcome. */
 export function answerOf(once: OnceKey, subject: string, at: Instant): Answer {
   return { key: once.row, fingerprint: once.fingerprint, subject, expiresAt: at + answerLifeMs };
-}
-
-/** JSON with sorted keys: a map's order on the wire says nothing. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => {
-    if (typeof part === "bigint") return `${part}n`;
-    if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
-    return Object.fromEntries(Object.entries(part).sort(([left], [right]) => (left < right ? -1 : 1)));
-  });
 }

@@ -17,7 +17,10 @@ export interface Store extends AsyncDisposable {
   readonly events: EventStorage;
 
   get<Row>(table: Table<Row>, key: string): Promise<Row | undefined>;
-  /** The rows, in the query's order, with the log's position that they are true for. */
+  /**
+   * The rows, in the query's order, with the log's position that they are true for. A page of large rows is shorter than
+   * its limit, but never empty where there is a row: see `maxPageText`.
+   */
   list<Row>(table: Table<Row>, query: PageQuery): Promise<Listing<Row>>;
   count<Row>(table: Table<Row>, query: Query): Promise<number>;
 
@@ -33,6 +36,9 @@ export interface Store extends AsyncDisposable {
   /** Forgets events: those before `before` but never the newest. Resolves to how many. */
   trimEvents(before: Position, options: { readonly limit: number }): Promise<number>;
 }
+
+/** How much one page holds at most, in UTF-16 units of its rows' JSON: it bounds memory, and an answer's size. */
+export const maxPageText = 16_000_000;
 
 export interface Listing<Row> {
   readonly rows: readonly Row[];

@@ -16,9 +16,11 @@ export function openDatabase(path: string, migrations: readonly string[] = relea
   let database: Database | undefined;
   try {
     database = new Database(path, { create: true, strict: true });
-    configure(database);
+    own(database);
     checkOwner(database, path);
-    migrate(database, path, migrations);
+    checkVersion(database, path, migrations);
+    configure(database);
+    migrate(database, migrations);
     return database;
   } catch (error) {
     database?.close();
@@ -26,10 +28,14 @@ export function openDatabase(path: string, migrations: readonly string[] = relea
   }
 }
 
-function configure(database: Database): void {
+function own(database: Database): void {
   // One process owns the file (the daemon's lock), so no shared-memory file is needed: a full disk can't turn into SIGBUS.
   database.run("PRAGMA locking_mode = EXCLUSIVE");
   database.run("PRAGMA busy_timeout = 0"); // waiting would block the event loop; the lock file has decided already
+}
+
+/** Writes to the file, so it comes after the checks: what isn't ours stays as it is. */
+function configure(database: Database): void {
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = FULL");
   database.run("PRAGMA cache_size = -16384"); // KiB
@@ -46,14 +52,17 @@ function checkOwner(database: Database, path: string): void {
   throw new Failure("failed_precondition", `Cannot open database "${path}": it belongs to another program`);
 }
 
-function migrate(database: Database, path: string, migrations: readonly string[]): void {
+function checkVersion(database: Database, path: string, migrations: readonly string[]): void {
   const version = pragma(database, "user_version");
-  if (version > migrations.length) {
-    throw new Failure(
-      "failed_precondition",
-      `Cannot open database "${path}": it was written by a newer baaaht (its schema is ${version}, this program knows ${migrations.length}); run that version or restore an older data folder`,
-    );
-  }
+  if (version <= migrations.length) return;
+  throw new Failure(
+    "failed_precondition",
+    `Cannot open database "${path}": it was written by a newer baaaht (its schema is ${version}, this program knows ${migrations.length}); run that version or restore an older data folder`,
+  );
+}
+
+function migrate(database: Database, migrations: readonly string[]): void {
+  const version = pragma(database, "user_version");
   if (version === migrations.length) return;
   database.transaction(() => {
     for (const step of migrations.slice(version)) database.run(step);

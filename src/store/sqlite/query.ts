@@ -39,13 +39,12 @@ export function labelTerms(labels: Readonly<Record<string, string>>): {
   text: string[];
   values: SQLQueryBindings[];
 } {
-  const text: string[] = [];
-  const values: SQLQueryBindings[] = [];
-  for (const [name, value] of Object.entries(labels)) {
-    text.push("EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)");
-    values.push(name, value);
-  }
-  return { text, values };
+  if (Object.keys(labels).length === 0) return { text: [], values: [] };
+  // One term for all: clients choose how many there are, and the depth of an expression is bounded.
+  const term = `NOT EXISTS (
+    SELECT 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (
+      SELECT 1 FROM json_each(labels) AS label WHERE label.key = wanted.key AND label.value = wanted.value))`;
+  return { text: [term], values: [JSON.stringify(labels)] };
 }
 
 function conditions(query: Query): { text: string[]; values: SQLQueryBindings[] } {

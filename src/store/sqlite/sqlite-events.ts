@@ -9,6 +9,9 @@ import { sqliteFailure } from "./sqlite-failures.ts";
 /** How many positions one read looks through: bounds the time in which a rare filter holds the event loop. */
 const scanWindow = 20_000;
 
+/** How many positions a clock that was set back may have put out of the order of time, for a search by time to be exact. */
+const clockSlack = 1_000;
+
 /** The events table: written inside the store's transaction, read by the log. */
 export class SqliteEvents implements EventStorage {
   readonly epoch: string;
@@ -103,12 +106,22 @@ export class SqliteEvents implements EventStorage {
   }
 
   async positionBefore(time: Instant): Promise<Position> {
-    const first = this.#database
-      .query<{ position: number | null }, [number]>(
-        "SELECT min(position) AS position FROM events WHERE at >= ?",
-      )
-      .get(time)?.position;
-    return first === null || first === undefined ? this.#tail : first - 1;
+    try {
+      const found = this.#database
+        .query<{ position: number }, [number]>(
+          "SELECT position FROM events WHERE at >= ? ORDER BY at, position LIMIT 1",
+        )
+        .get(time)?.position;
+      if (found === undefined) return this.#tail;
+      const earlier = this.#database
+        .query<{ position: number | null }, [number, number, number]>(
+          "SELECT min(position) AS position FROM events WHERE position >= ? AND position < ? AND at >= ?",
+        )
+        .get(found - clockSlack, found, time)?.position;
+      return (earlier ?? found) - 1;
+    } catch (error) {
+      throw sqliteFailure(error, "read the event log");
+    }
   }
 
   /** Removes at most `limit` of the oldest events, those before `before`; the newest one stays. */
@@ -131,8 +144,9 @@ function filterTerms(filter: EventFilter): { text: string[]; values: SQLQueryBin
     values.push(wanted);
   }
   if (filter.types !== undefined && filter.types.length > 0) {
-    text.push(`type IN (${filter.types.map(() => "?").join(", ")})`);
-    values.push(...filter.types);
+    const types = [...new Set(filter.types)];
+    text.push(`type IN (${types.map(() => "?").join(", ")})`);
+    values.push(...types);
   }
   if (filter.startTime !== undefined) {
     text.push("at >= ?");

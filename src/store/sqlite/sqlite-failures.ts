@@ -17,6 +17,12 @@ export function sqliteFailure(error: unknown, doing: string): unknown {
       cause: error,
     });
   }
+  if (code.startsWith("SQLITE_CORRUPT") || code.startsWith("SQLITE_NOTADB")) {
+    return new Failure("data_loss", `Cannot ${doing}: the database is damaged; restore it from a backup`, {
+      reason: "STORAGE_DAMAGED",
+      cause: error,
+    });
+  }
   if (unwritable.some((prefix) => code.startsWith(prefix))) {
     return new Failure("unavailable", `Cannot ${doing}: the data folder can't be used (${error.message})`, {
       reason: "STORAGE_UNAVAILABLE",

@@ -1,12 +1,21 @@
 import type { Database, SQLQueryBindings } from "bun:sqlite";
 import type { LogEvent, Position } from "../../events/event.ts";
 import { Failure } from "../../failure.ts";
-import type { Decision, Listing, Load, Loaded, Loads, Store } from "../store.ts";
+import {
+  type Decision,
+  type Listing,
+  type Load,
+  type Loaded,
+  type Loads,
+  maxPageText,
+  type Store,
+} from "../store.ts";
 import type { PageQuery, Query, Table } from "../table.ts";
 import { openDatabase } from "./database.ts";
 import { countSql, pageSql } from "./query.ts";
 import { RowCache } from "./row-cache.ts";
 import { decodeRow, encodeRow } from "./row-codec.ts";
+import { sameFile } from "./same-file.ts";
 import { SqliteEvents } from "./sqlite-events.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
 
@@ -36,6 +45,7 @@ export class SqliteStore implements Store {
   readonly install: string;
   readonly #database: Database;
   readonly #cache = new RowCache(cacheSize);
+  readonly #checkFile: () => void;
   #waiting: Waiting[] = [];
   #scheduled = false;
   #closed = false;
@@ -43,6 +53,7 @@ export class SqliteStore implements Store {
   /** Fails as `openDatabase` does. */
   constructor(path: string, options: { readonly migrations?: readonly string[] } = {}) {
     this.#database = openDatabase(path, options.migrations);
+    this.#checkFile = sameFile(path);
     this.events = new SqliteEvents(this.#database);
     const meta = this.#database
       .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'install'")
@@ -56,17 +67,14 @@ export class SqliteStore implements Store {
 
   async list<Row>(table: Table<Row>, query: PageQuery): Promise<Listing<Row>> {
     return this.#reading(`list ${table.name}`, () => {
-      const { text, values } = pageSql(table.name, query);
-      const found = this.#database.query<{ body: string }, SQLQueryBindings[]>(text).all(...values);
-      const rows = found.slice(0, query.limit).map(({ body }) => decodeRow(body) as Row); // put() is the only writer
+      const { rows, more } = this.#page(table, query);
       const last = rows.at(-1);
-      const more = found.length > query.limit && last !== undefined;
       const value =
         last === undefined || query.orderBy === undefined ? null : columnOf(table, query.orderBy, last);
       return {
         rows,
         total: query.total ? this.#count(table, query) : rows.length,
-        ...(more ? { next: { value, key: table.key(last) } } : {}),
+        ...(more && last !== undefined ? { next: { value, key: table.key(last) } } : {}),
         position: this.events.tail,
       };
     });
@@ -126,6 +134,7 @@ export class SqliteStore implements Store {
     try {
       this.#database.query("BEGIN IMMEDIATE").run();
       for (const waiting of batch) this.#apply(waiting, appended, settlements);
+      this.#checkFile();
       this.#database.query("COMMIT").run();
     } catch (error) {
       this.#rollback();
@@ -183,6 +192,20 @@ export class SqliteStore implements Store {
     const row = decodeRow(found.body) as Row; // put() is the only writer
     this.#cache.set(table.name, key, row, found.body.length);
     return row;
+  }
+
+  #page<Row>(table: Table<Row>, query: PageQuery): { readonly rows: readonly Row[]; readonly more: boolean } {
+    const { text, values } = pageSql(table.name, query);
+    const rows: Row[] = [];
+    let size = 0;
+    for (const { body } of this.#database
+      .query<{ body: string }, SQLQueryBindings[]>(text)
+      .iterate(...values)) {
+      size += body.length;
+      if (rows.length === query.limit || (size > maxPageText && rows.length > 0)) return { rows, more: true };
+      rows.push(decodeRow(body) as Row); // put() is the only writer
+    }
+    return { rows, more: false };
   }
 
   #count<Row>(table: Table<Row>, query: Query): number {
