@@ -137,8 +137,18 @@ class AnsweredCall extends grpc.ServerInterceptingCall {
   }
 
   override start(listener: Parameters<grpc.ServerInterceptingCall["start"]>[0]): void {
-    if (this.#answering === undefined) super.start(listener);
-    else this.#answering(this.#wire);
+    if (this.#answering === undefined) {
+      super.start(listener);
+      return;
+    }
+    try {
+      this.#answering(this.#wire);
+    } catch (error) {
+      // There is no call yet to report it with, and nothing above catches it.
+      process.emitWarning(error instanceof Error ? error : String(error));
+      const details = "Cannot begin the call: the server has a defect, which its standard error tells of";
+      this.#wire.sendStatus({ code: grpc.status.INTERNAL, details });
+    }
   }
 }
 

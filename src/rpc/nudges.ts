@@ -65,8 +65,12 @@ export class Outgoing {
   nudge(): void {
     const connection = this.#connection;
     if (this.#unsent === 0 || this.#pinging || connection === undefined || connection.destroyed) return;
-    this.#pinging = connection.ping(() => {
-      this.#pinging = false;
-    });
+    try {
+      this.#pinging = connection.ping(() => {
+        this.#pinging = false;
+      });
+    } catch {
+      // It broke in this very moment, and its streams with it.
+    }
   }
 }

@@ -48,7 +48,7 @@ class Responses implements Waiting {
   #unsent = 0;
   #unsentBytes = 0;
   #hasRoom: (() => void) | undefined;
-  #giveUp: ((reason: Failure) => void) | undefined;
+  #giveUp: ((reason: unknown) => void) | undefined;
 
   constructor(method: Method, call: ServedCall) {
     this.#method = method;
@@ -84,7 +84,11 @@ class Responses implements Waiting {
   }
 
   expire(): void {
-    this.#giveUp?.(this.#stalled());
+    try {
+      this.#giveUp?.(this.#stalled());
+    } catch (error) {
+      this.#giveUp?.(error);
+    }
   }
 
   readonly #sent = (): void => {

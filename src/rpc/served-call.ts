@@ -26,7 +26,7 @@ export class ServedCall implements Call, Abortable, Waiting {
   #controller: AbortController | undefined;
   #aborted: Failure | undefined;
   #trailers: Metadata | undefined;
-  #whenAborted: ((reason: Failure) => void)[] = [];
+  #whenAborted: ((reason: Failure) => void)[] | undefined;
   #opened = false;
   #ended = false;
 
@@ -85,8 +85,12 @@ export class ServedCall implements Call, Abortable, Waiting {
 
   /** Calls `tell` when the call is aborted; at once when it has been. */
   whenAborted(tell: (reason: Failure) => void): void {
-    if (this.#aborted === undefined) this.#whenAborted.push(tell);
-    else tell(this.#aborted);
+    if (this.#aborted !== undefined) {
+      tell(this.#aborted);
+      return;
+    }
+    this.#whenAborted ??= [];
+    this.#whenAborted.push(tell);
   }
 
   /** Throws when the server is stopping, so that no new work begins. */
@@ -108,20 +112,18 @@ export class ServedCall implements Call, Abortable, Waiting {
   /** Ends the call as the handler meant it to end. */
   succeed(): void {
     if (!this.#end()) return;
-    this.#edge.patience.begin(this);
-    this.#wire.sendStatus({ code: status.OK, details: "", metadata: this.#trailers ?? null });
+    this.#sendStatus({ code: status.OK, details: "", metadata: this.#trailers ?? null });
   }
 
   /** Ends the call with what was thrown; a defect is reported, also when nobody waits for the answer any more. */
   fail(error: unknown): void {
     const failure = Failure.from(error) ?? this.#abortedBy(error) ?? this.#defect(error);
     if (!this.#end()) return;
-    this.#edge.patience.begin(this);
     const { code, details, metadata } = statusOf(failure, this.correlationId);
     if (this.#trailers !== undefined) metadata.merge(this.#trailers);
     // Without headers before it, the status is all that the client gets.
     if (!this.#opened) metadata.set(CORRELATION_HEADER, this.correlationId);
-    this.#wire.sendStatus({ code, details, metadata });
+    this.#sendStatus({ code, details, metadata });
   }
 
   /** Tells the handler to stop; it may still answer, or be ended by `fail`. */
@@ -129,7 +131,7 @@ export class ServedCall implements Call, Abortable, Waiting {
     if (this.#aborted !== undefined) return;
     this.#aborted = reason;
     this.#controller?.abort(reason);
-    for (const tell of this.#whenAborted) tell(reason);
+    for (const tell of this.#whenAborted ?? []) tell(reason);
   }
 
   /** HTTP/2 has closed the call's stream: the status is sent, the deadline has passed, or the client is gone. */
@@ -139,7 +141,7 @@ export class ServedCall implements Call, Abortable, Waiting {
       if (!this.halfClosed && !isClosed(this.#wire)) this.#edge.patience.begin(new HalfOpen(this.#wire));
       return;
     }
-    const late = Date.now() >= Number(this.#wire.getDeadline());
+    const late = Date.now() + TIMER_EARLY_MS >= Number(this.#wire.getDeadline());
     this.abort(
       late
         ? new Failure("deadline_exceeded", `Cannot finish ${this.method}: its deadline has passed`)
@@ -150,6 +152,17 @@ export class ServedCall implements Call, Abortable, Waiting {
   /** Throws away what the client has not read, its status too. */
   expire(): void {
     discardStream(this.#wire);
+  }
+
+  /** Never throws: it is called where nobody could catch it. */
+  #sendStatus(end: Parameters<ServerInterceptingCallInterface["sendStatus"]>[0]): void {
+    this.#edge.patience.begin(this);
+    try {
+      this.#wire.sendStatus(end);
+    } catch {
+      // The stream broke in this very moment; there is nobody left to be told.
+      this.#edge.patience.end(this);
+    }
   }
 
   #end(): boolean {
@@ -177,6 +190,9 @@ export class ServedCall implements Call, Abortable, Waiting {
     );
   }
 }
+
+/** A timer may be called a little before its time by the wall clock. */
+const TIMER_EARLY_MS = 2;
 
 /** A stream that has its status, and that the client has neither half-closed nor closed. */
 class HalfOpen implements Waiting {

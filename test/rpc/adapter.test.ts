@@ -21,6 +21,7 @@ import {
   openBidiStream,
   openClientStream,
   openServerStream,
+  pathOf,
   SERVICE,
   statusIn,
   testServer,
@@ -156,6 +157,19 @@ describe("unary handlers", () => {
     expect((await errorOf(callUnary(server.connect(), getSession, {}))).code).toBe(grpc.status.INTERNAL);
   });
 
+  test("createServer() answers when it can't be said who calls", async () => {
+    await using server = await testServer({
+      handlers: { getSession: () => ({}) },
+      callerOf: () => {
+        throw new Error("the kernel does not know");
+      },
+    });
+    const { promise: warned, resolve } = Promise.withResolvers<Error>();
+    process.once("warning", resolve);
+    expect((await errorOf(callUnary(server.connect(), getSession, {}))).code).toBe(grpc.status.INTERNAL);
+    expect((await warned).message).toBe("the kernel does not know");
+  });
+
   test("createServer() refuses an answer that is larger than a message may be", async () => {
     await using server = await testServer({
       maxMessageBytes: 1_000,
@@ -264,9 +278,18 @@ describe("the call", () => {
         },
       },
     });
-    const error = await errorOf(callUnary(server.connect(), getSession, {}, { deadline: Date.now() + 100 }));
-    expect(error.code).toBe(grpc.status.DEADLINE_EXCEEDED);
-    expect(["deadline_exceeded", "cancelled"]).toContain(Failure.from(await aborted)?.kind ?? "");
+    // A client that leaves it to the server, so that its own cancel can't come first.
+    const request = server.connectHttp2().request({
+      ":method": "POST",
+      ":path": pathOf(getSession),
+      "content-type": "application/grpc",
+      te: "trailers",
+      "grpc-timeout": "50m",
+    });
+    request.end(Buffer.alloc(5));
+    const [headers] = await once(request, "response");
+    expect(headers["grpc-status"]).toBe(String(grpc.status.DEADLINE_EXCEEDED));
+    expect(await aborted).toMatchObject({ kind: "deadline_exceeded" });
   });
 
   test("signal that is first asked for after the abort is aborted", async () => {

@@ -86,9 +86,9 @@ test("Nudges.of() the others are not held up either when the unread stream is go
   const victim = openServerStream(client, copyFromContainer);
   await once(victim, "metadata");
   const flood = await unreadFlood(client);
+  const gone = new Promise((resolve) => flood.on("status", resolve));
   await ended;
-  // After as long again without a reader, the stream is taken away.
-  while (!flood.destroyed && server.server.edge.open.size > 1) await new Promise(setImmediate);
+  await gone;
   for (let at = 1; at <= 20; at++) {
     tick();
     await once(victim, "data");
@@ -146,6 +146,30 @@ test("Responses.room() tells a handler without onStalled's stream what happened"
   await ended;
   const status = await endOf(flood);
   expect(status.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+});
+
+test("Responses.expire() survives an onStalled that throws", async () => {
+  const defect = new Error("no cursor");
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  await using server = await testServer({
+    stalledAfterMs: 100,
+    handlers: {
+      copyFromContainer: async function* (_, call) {
+        call.onStalled = () => {
+          throw defect;
+        };
+        try {
+          for (;;) yield { data: new Uint8Array(4_000) };
+        } finally {
+          end();
+        }
+      },
+    },
+  });
+  const flood = await unreadFlood(server.connect());
+  await ended;
+  expect((await endOf(flood)).code).toBe(grpc.status.INTERNAL);
+  expect(server.defects).toEqual([defect]);
 });
 
 test("Responses.room() waits as long as it takes for a client that reads slowly but steadily", async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
-import { Failure, type FailureKind } from "../../src/failure.ts";
+import { Failure } from "../../src/failure.ts";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -25,7 +25,7 @@ function detail<D extends DescMessage>(failure: Failure, schema: D): MessageShap
     .find((found) => found !== undefined);
 }
 
-const KINDS = Object.values(STATUS_CODES).map((code) => [kindOfStatus(code)] as [FailureKind]); // a tuple, as test.each wants it
+const KINDS = Object.values(STATUS_CODES).map(kindOfStatus);
 
 describe("STATUS_CODES", () => {
   test("STATUS_CODES has the number of each gRPC status but OK", () => {
@@ -34,7 +34,7 @@ describe("STATUS_CODES", () => {
     );
     const { OK: _, ...statuses } = grpc.status;
     const named = Object.entries(statuses).filter(([name]) => Number.isNaN(Number(name)));
-    expect(byName).toEqual(Object.fromEntries(named));
+    expect<Record<string, unknown>>(byName).toEqual(Object.fromEntries(named));
   });
 
   test("kindOfStatus() turns each code back, and codes it does not know into unknown", () => {
@@ -44,19 +44,19 @@ describe("STATUS_CODES", () => {
 });
 
 describe("statusOf()", () => {
-  test.each(KINDS)("statusOf() gives %s its code, and its kind as the reason", (kind) => {
-    const failure = new Failure(kind, "Cannot do it: no");
-    expect(statusOf(failure, "id")).toMatchObject({
-      code: STATUS_CODES[kind],
-      details: "Cannot do it: no",
-    });
-    expect(detailsOf(failure)).toMatchObject({ code: STATUS_CODES[kind], message: "Cannot do it: no" });
-    expect(detail(failure, ErrorInfoSchema)).toMatchObject({
-      domain: "baaaht",
-      reason: kind.toUpperCase(),
-      metadata: { correlation_id: "id" },
-    });
-    expect(detail(failure, RequestInfoSchema)?.requestId).toBe("id");
+  test("statusOf() gives each kind its code, and the kind as the reason", () => {
+    for (const kind of KINDS) {
+      const failure = new Failure(kind, "Cannot do it: no");
+      const code = STATUS_CODES[kind];
+      expect(statusOf(failure, "id")).toMatchObject({ code, details: "Cannot do it: no" });
+      expect(detailsOf(failure)).toMatchObject({ code, message: "Cannot do it: no" });
+      expect(detail(failure, ErrorInfoSchema)).toMatchObject({
+        domain: "baaaht",
+        reason: kind.toUpperCase(),
+        metadata: { correlation_id: "id" },
+      });
+      expect(detail(failure, RequestInfoSchema)?.requestId).toBe("id");
+    }
   });
 
   test("statusOf() carries violations, the reason, its metadata and when to try again", () => {
