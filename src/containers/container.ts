@@ -16,6 +16,8 @@ export interface Container {
   readonly createdAt: Instant;
   /** What its session's events carry, kept here so that an engine's event needs no second row. */
   readonly sessionLabels: Readonly<Record<string, string>>;
+  /** The row of the answer to its request's idempotency key; empty without one. It goes when the creation fails. */
+  readonly answerRow: string;
   readonly life: ContainerLife;
 }
 

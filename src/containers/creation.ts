@@ -12,7 +12,7 @@ import {
 } from "../sessions/session.ts";
 import { type Answer, answered, answerOf, answerTable, type OnceKey, onceKey } from "../store/answers.ts";
 import { type Counter, counterTable, moved } from "../store/counters.ts";
-import { changed, type Decision, put, remove, unchanged } from "../store/store.ts";
+import { changed, type Decision, put, unchanged } from "../store/store.ts";
 import {
   type Container,
   type ContainerConfig,
@@ -64,12 +64,14 @@ export class Creation {
     try {
       using _held = await this.#parts.locks.hold(id, call.signal);
       const intent = await this.#intend(id, creating, call);
-      if ("again" in intent) return await this.#madeBefore(intent.again, call);
+      if ("again" in intent) {
+        return (await this.#madeBefore(intent.again, call)) ?? (await this.create(creating, call));
+      }
       const signal = AbortSignal.any([call.signal, ending.signal]);
       try {
         return await this.#make(intent, creating.pull, { ...call, signal });
       } catch (error) {
-        await this.#undo(intent.container, intent.once, error);
+        await this.#undo(intent.container, error);
         throw error;
       }
     } finally {
@@ -162,7 +164,7 @@ export class Creation {
   }
 
   /** Leaves nothing behind. What the engine can't remove now is removed when it is next compared with the rows. */
-  async #undo(container: Container, once: OnceKey | undefined, error: unknown): Promise<void> {
+  async #undo(container: Container, error: unknown): Promise<"undone" | "left"> {
     const { runtime, store, clock, times } = this.#parts;
     const call = systemCall(AbortSignal.timeout(times.operationMs));
     // The name stands for the id: the engine may have made it although its answer never came.
@@ -170,28 +172,34 @@ export class Creation {
       () => true,
       () => false,
     );
-    if (!removed) return;
+    if (!removed) return "left";
     const reason = error instanceof Error ? error.message : String(error);
     await store.change(
       {
         session: { table: sessionTable, key: container.sessionId },
         open: { table: counterTable, key: openContainers },
       },
-      (loaded) => {
-        const { result, rows, events } = forget(
+      (loaded) =>
+        forget(
           { container, ...loaded },
           { ...call, at: clock(), source: callSource, reason, type: "container_error" },
-        );
-        return { result, rows: once ? [...rows, remove(answerTable, once.row)] : rows, events };
-      },
+        ),
     );
+    return "undone";
   }
 
-  /** The container that the same request has made before; waits for it while it is being made. */
-  async #madeBefore(id: ContainerId, call: Call): Promise<Container> {
+  /**
+   * The container that the same request has made before; waits for it while it is being made. `undefined` when a server
+   * before this one began it and stopped in the middle: that is cleared away, and it has to be made anew.
+   */
+  async #madeBefore(id: ContainerId, call: Call): Promise<Container | undefined> {
     using _held = await this.#parts.locks.hold(id, call.signal);
     const container = await this.#parts.store.get(containerTable, id);
-    if (container !== undefined) return container;
+    if (container !== undefined && container.life.state !== "creating") return container;
+    if (container !== undefined) {
+      const stopped = new Failure("aborted", "the server stopped while it was being created");
+      if ((await this.#undo(container, stopped)) === "undone") return undefined;
+    }
     throw new Failure(
       "aborted",
       `Cannot create container "${id}" again: the first request with this key has failed or it was removed`,
@@ -204,7 +212,6 @@ type Intent = NewIntent | { readonly again: ContainerId };
 interface NewIntent {
   readonly container: Container;
   readonly hardened: HardenedSpec;
-  readonly once: OnceKey | undefined;
 }
 
 /** The rule for a new container: may this session have it, and what will it be. */
@@ -249,9 +256,10 @@ function intendContainer(
     },
     createdAt: at,
     sessionLabels: session.metadata.labels,
+    answerRow: once?.row ?? "",
     life: { state: "creating" },
   };
-  return changed({ container, hardened, once }, [
+  return changed({ container, hardened }, [
     put(containerTable, container),
     put(sessionTable, { ...session, containerIds: [...session.containerIds, id] }),
     put(activityTable, activityAt(session, at, { before: loaded.activity, noticeMs: wanted.noticeMs })),

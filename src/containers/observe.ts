@@ -1,9 +1,10 @@
 import type { NewEvent } from "../events/event.ts";
 import type { ContainerFacts } from "../runtime/runtime.ts";
 import { type Session, sessionTable } from "../sessions/session.ts";
+import { answerTable } from "../store/answers.ts";
 import type { Counter } from "../store/counters.ts";
 import { counterTable, moved } from "../store/counters.ts";
-import { changed, type Decision, put, remove, unchanged } from "../store/store.ts";
+import { changed, type Decision, put, type RowChange, remove, unchanged } from "../store/store.ts";
 import {
   type Container,
   type ContainerLife,
@@ -57,10 +58,17 @@ export function forget(
     data: { reason, image: container.config.image, state: container.life.state },
     ...(forgetting.type === "container_error" ? { priority: "high" as const } : {}),
   });
-  const rows = [remove(containerTable, container.id), put(counterTable, moved(open, openContainers, -1))];
+  const rows: RowChange[] = [
+    remove(containerTable, container.id),
+    put(counterTable, moved(open, openContainers, -1)),
+  ];
   if (session !== undefined) {
     const containerIds = session.containerIds.filter((id) => id !== container.id);
     rows.push(put(sessionTable, { ...session, containerIds }));
+  }
+  // The same request may try again what was never made, also when a crash was the reason.
+  if (container.life.state === "creating" && container.answerRow !== "") {
+    rows.push(remove(answerTable, container.answerRow));
   }
   return changed(undefined, rows, [event]);
 }
