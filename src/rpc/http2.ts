@@ -1,4 +1,10 @@
-import type { Http2Session, ServerHttp2Stream, ServerOptions } from "node:http2";
+import type {
+  Http2Server,
+  Http2Session,
+  IncomingHttpHeaders,
+  ServerHttp2Stream,
+  ServerOptions,
+} from "node:http2";
 import type { Server, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 
 // All that reaches under grpc-js' public face, which hides HTTP/2 entirely, is in this file. Nothing here is
@@ -27,6 +33,42 @@ export function tuneHttp2(server: Server, tuning: Http2Tuning): void {
   if (typeof options !== "object" || options === null)
     throw new Error("grpc-js keeps its HTTP/2 options elsewhere");
   Object.assign(options, tuning);
+}
+
+/**
+ * Makes deadlines that lie further away than a timer reaches (24.8 days) into ones of 20 days: grpc-js would let them
+ * pass at once. Call it after `bindAsync`, before clients can connect.
+ */
+export function boundDeadlines(server: Server): void {
+  const servers = field(server, "http2Servers");
+  if (!(servers instanceof Map)) throw new Error("grpc-js keeps its HTTP/2 servers elsewhere");
+  for (const listening of servers.keys()) {
+    (listening as Http2Server).prependListener("stream", boundDeadline); // what grpc-js' Server declares the keys to be
+  }
+}
+
+function boundDeadline(_: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  const timeout = headers["grpc-timeout"];
+  if (typeof timeout === "string" && daysOf(timeout) > LONGEST_DAYS)
+    headers["grpc-timeout"] = LONGEST_TIMEOUT;
+}
+
+const LONGEST_DAYS = 20;
+const LONGEST_TIMEOUT = `${LONGEST_DAYS * 24}H`;
+
+/** Smaller units can't name so long a time in the eight digits that gRPC allows. */
+const SECONDS_IN: Readonly<Record<string, number>> = { H: 3_600, M: 60, S: 1 };
+
+function daysOf(timeout: string): number {
+  const seconds = SECONDS_IN[timeout.at(-1) ?? ""] ?? 0;
+  return (Number.parseInt(timeout, 10) * seconds) / 86_400;
+}
+
+/** Bounds how many connections `server` has at once; further ones are closed. Call it when the server is bound. */
+export function boundConnections(server: Server, most: number): void {
+  const servers = field(server, "http2Servers");
+  if (!(servers instanceof Map)) throw new Error("grpc-js keeps its HTTP/2 servers elsewhere");
+  for (const bound of servers.keys()) Object.assign(bound, { maxConnections: most });
 }
 
 /** The connection that a call came over; undefined when it is closed already. */

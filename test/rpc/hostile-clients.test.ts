@@ -121,6 +121,35 @@ describe("bytes that are not what they should be", () => {
   });
 });
 
+describe("far deadlines", () => {
+  test.each(["99999999H", "99999999M", "99999999S", "2147484S", "600H"])(
+    "boundDeadlines() a time-out of %s has not passed yet",
+    async (timeout) => {
+      await using server = await testServer({
+        handlers: {
+          getSession: async () => {
+            await Bun.sleep(20); // work that takes longer than no time at all
+            return {};
+          },
+        },
+      });
+      const request = server.connectHttp2().request({
+        ":method": "POST",
+        ":path": pathOf(getSession),
+        "content-type": "application/grpc",
+        te: "trailers",
+        "grpc-timeout": timeout,
+      });
+      const { promise: trailers, resolve } = Promise.withResolvers<Record<string, unknown>>();
+      request.on("response", (headers) => "grpc-status" in headers && resolve(headers));
+      request.on("trailers", resolve);
+      request.resume();
+      request.end(Buffer.alloc(5));
+      expect((await trailers)["grpc-status"]).toBe("0");
+    },
+  );
+});
+
 describe("too much", () => {
   test("a message of 101 MB is RESOURCE_EXHAUSTED", async () => {
     await using server = await testServer({ handlers });
