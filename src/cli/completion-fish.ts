@@ -44,11 +44,12 @@ ${nodes.flatMap(nodeLines).join("\n")}
 function nodeLines(node: CompletionNode): readonly string[] {
   const { path, children, flags, words } = node;
   const at = quoted(`__baaaht_at ${path}`.trim());
-  const is = quoted(path === "" ? "true" : `__baaaht_is ${path}`);
+  // Common flags may stand before a command's name; behind it there are its own.
+  const is = children.length > 0 ? at : quoted(`__baaaht_is ${path}`);
   const values = words.map((value) => valueArguments(value)).filter((text) => text !== "-x");
   return [
     ...children.map(({ name, summary }) => `complete -c baaaht -n ${at} -a ${name} -d ${quoted(summary)}`),
-    ...(path === "" ? [] : flags.map((flag) => `complete -c baaaht -n ${is} ${flagArguments(flag)}`)),
+    ...flags.map((flag) => `complete -c baaaht -n ${is} ${flagArguments(flag)}`),
     ...values.map((text) => `complete -c baaaht -n ${is} ${text}`),
   ];
 }

@@ -1,5 +1,6 @@
 import { type Command, flagTitle, type Group } from "./command.ts";
 import type { Completes, Flag } from "./flag.ts";
+import { commonFlags } from "./global-flags.ts";
 import { flagAbout } from "./help.ts";
 import type { Server } from "./shell.ts";
 
@@ -48,7 +49,8 @@ async function nodesOf(
       async (entry) => await nodesOf(await entry.load(server), { path: [...path, entry.name], server }),
     ),
   );
-  return [{ path: path.join(" "), children, flags: [HELP], words: [] }, ...below.flat()];
+  const flags = [...Object.entries(commonFlags).map(completionFlag), HELP];
+  return [{ path: path.join(" "), children, flags, words: [] }, ...below.flat()];
 }
 
 function commandNode(command: Command, path: readonly string[]): CompletionNode {

@@ -9,8 +9,9 @@ _baaaht_ids() {
   local -a ids given
   local -i at=\${words[(I)--grpc-socket-path]}
   ((at)) && given=(--grpc-socket-path "\${words[at + 1]}")
-  ids=(\${(f)"$(baaaht $1 list --quiet --timeout 2s $given 2>/dev/null)"})
-  compadd -a ids
+  # options for compadd come before the noun
+  ids=(\${(f)"$(baaaht \${@[-1]} list --quiet --timeout 2s $given 2>/dev/null)"})
+  compadd "\${@[1,-2]}" -a ids
 }
 
 ${nodes.map(nodeFunction).join("\n")}

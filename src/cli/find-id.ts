@@ -1,13 +1,17 @@
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
+import { type Session, SessionState } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { readPages } from "./pages.ts";
 
-/** The id of the session that `word` means: a whole id, the beginning of one, or the name of an open session. */
+/**
+ * The id of the session that `word` means: a whole id, the beginning of one, or a name; of several with the name, the one
+ * that is open.
+ */
 export async function findSessionId(client: Client, word: string): Promise<string> {
   if (isWholeId(word)) return word;
   const { items } = await readPages(undefined, async (page) => {
     const { sessions, ...rest } = await client.orchestrator.listSessions(page);
-    return { ...rest, items: sessions.map(({ id, metadata }) => ({ id, name: metadata?.name ?? "" })) };
+    return { ...rest, items: sessions.map(namedSession) };
   });
   return theOne(items, { noun: "session", word });
 }
@@ -17,7 +21,7 @@ export async function findContainerId(client: Client, word: string): Promise<str
   if (isWholeId(word)) return word;
   const { items } = await readPages(undefined, async (page) => {
     const { containers, ...rest } = await client.orchestrator.listContainers(page);
-    return { ...rest, items: containers.map(({ id, name }) => ({ id, name })) };
+    return { ...rest, items: containers.map(({ id, name }) => ({ id, name, isOpen: true })) };
   });
   return theOne(items, { noun: "container", word });
 }
@@ -25,6 +29,11 @@ export async function findContainerId(client: Client, word: string): Promise<str
 interface Named {
   readonly id: string;
   readonly name: string;
+  readonly isOpen: boolean;
+}
+
+function namedSession({ id, metadata, state }: Session): Named {
+  return { id, name: metadata?.name ?? "", isOpen: state !== SessionState.CLOSED };
 }
 
 /** A whole id costs no listing; whether there is such a thing is for the server to say. */
@@ -38,7 +47,9 @@ function theOne(
 ): string {
   const lower = word.toLowerCase();
   const begun = word === "" ? [] : all.filter(({ id }) => id.startsWith(lower));
-  const found = begun.length > 0 ? begun : all.filter(({ name }) => name === word && name !== "");
+  const named = all.filter(({ name }) => name === word && name !== "");
+  const open = named.filter(({ isOpen }) => isOpen);
+  const found = begun.length > 0 ? begun : open.length > 0 ? open : named;
   const [first, ...others] = found;
   if (first === undefined) {
     throw new Failure(
