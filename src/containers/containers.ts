@@ -188,8 +188,11 @@ export class Containers {
       using _held = await this.#parts.locks.hold(id, call.signal);
       const container = await this.link.refreshHeld(id, call);
       if (container === undefined) return;
-      if (container.life.state !== "exited") await this.#stopHeld(id, this.#parts.times.closeGraceMs, call);
-      await this.#removeHeld(container, call, "its session was closed");
+      const ended =
+        container.life.state === "exited"
+          ? container
+          : await this.#stopHeld(id, this.#parts.times.closeGraceMs, call);
+      await this.#removeHeld(ended, call, "its session was closed");
     });
     const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;

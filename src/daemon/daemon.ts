@@ -80,9 +80,11 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
       }),
     callerOf: peerOf,
     stalledAfterMs: config.grpc.stalledStreamTimeoutMs,
-    maxMessageBytes: Math.max(config.grpc.maxReceiveBytes, config.grpc.maxSendBytes),
+    maxReceiveBytes: config.grpc.maxReceiveBytes,
+    maxSendBytes: config.grpc.maxSendBytes,
     keepaliveMs: config.grpc.keepaliveIntervalMs,
-    keepaliveTimeoutMs: config.grpc.keepaliveTimeoutMs,
+    keepaliveTimeoutMs: config.grpc.connectionTimeoutMs,
+    maxCalls: config.limits.maxCalls,
   });
   const facts = {
     version,
@@ -100,6 +102,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   await tell(store, { type: "system_startup", at: startedAt, data: { version } });
   await using listener = await listen(server, {
     path: config.grpc.socketPath,
+    maxConnections: config.limits.maxConnections,
     graceMs: config.shutdownTimeoutMs,
   });
   setServing(health, engine);

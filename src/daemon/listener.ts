@@ -13,7 +13,7 @@ import { dirname, resolve } from "node:path";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { Failure } from "../failure.ts";
 import { endCalls, type RpcServer, stopCalls } from "../rpc/adapter.ts";
-import { boundDeadlines } from "../rpc/http2.ts";
+import { boundConnections, boundDeadlines } from "../rpc/http2.ts";
 import { tryLock } from "./libc.ts";
 
 /** A server that is reached by a Unix socket; disposing of it stops the server. */
@@ -26,6 +26,8 @@ export interface ListenOptions {
   readonly path: string;
   /** How long calls may take to finish when the listener is disposed of, before they are ended. */
   readonly graceMs: number;
+  /** Further connections are closed at once; without end when absent. */
+  readonly maxConnections?: number;
 }
 
 /**
@@ -45,6 +47,7 @@ export async function listen(server: RpcServer, options: ListenOptions): Promise
   await clearWay(path);
   clearUnfinished(path, unfinished);
   await bind(server, path, unfinished);
+  if (options.maxConnections !== undefined) boundConnections(server.grpc, options.maxConnections);
   const own = lstatSync(unfinished);
   renameSync(unfinished, path);
   return {

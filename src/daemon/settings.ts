@@ -35,11 +35,14 @@ export const settings = {
       min: "64KiB",
       max: "1GiB",
     }),
-    connectionTimeoutMs: duration("How long a new connection may take until HTTP/2 is spoken on it.", {
-      default: "30s",
-      min: "100ms",
-      max: "1h",
-    }),
+    connectionTimeoutMs: duration(
+      "How long a connection may be silent when it is opened, and when it is asked for a sign of life.",
+      {
+        default: "30s",
+        min: "100ms",
+        max: "1h",
+      },
+    ),
     stalledStreamTimeoutMs: duration(
       "How long a client may leave a stream unread before it is ended with RESOURCE_EXHAUSTED and its cursor.",
       { default: "30s", min: "100ms", max: "24h" },
@@ -48,11 +51,6 @@ export const settings = {
       "How often an idle connection is asked for a sign of life; also bounds how long one unread stream holds up others.",
       { default: "1s", min: "100ms", max: "1h" },
     ),
-    keepaliveTimeoutMs: duration("How long that sign of life may take before the connection is closed.", {
-      default: "20s",
-      min: "100ms",
-      max: "1h",
-    }),
   },
 
   docker: {
@@ -78,10 +76,11 @@ export const settings = {
 
   limits: {
     maxConnections: integer("Client connections at once.", { default: 2_000, min: 1, max: 100_000 }),
-    maxOpenStreams: integer(
-      "Calls in progress at once, over all connections; streams are what makes them many.",
-      { default: 10_000, min: 1, max: 1_000_000 },
-    ),
+    maxCalls: integer("Calls in progress at once, over all connections; streams are what makes them many.", {
+      default: 10_000,
+      min: 1,
+      max: 1_000_000,
+    }),
     maxPageSize: integer("The most entries that one List call returns; a larger page_size gets this many.", {
       default: 1_000,
       min: 1,
@@ -91,11 +90,6 @@ export const settings = {
       default: 256,
       min: 36,
       max: 4_096,
-    }),
-    maxEventDataBytes: size("The data of one event; longer values are cut and say so.", {
-      default: "64KiB",
-      min: "4KiB",
-      max: "16MiB",
     }),
   },
 

@@ -26,8 +26,12 @@ export interface RpcServerOptions {
   readonly callerOf?: (connection: Http2Connection | undefined) => Caller;
   /** How long a stream may wait for its client to read before it is ended. */
   readonly stalledAfterMs?: number;
-  /** Of a message, both ways. */
-  readonly maxMessageBytes?: number;
+  /** Of a request message. */
+  readonly maxReceiveBytes?: number;
+  /** Of an answer's message. */
+  readonly maxSendBytes?: number;
+  /** Of all clients together; a call over that is refused with RESOURCE_EXHAUSTED. */
+  readonly maxCalls?: number;
   /** How often a connection is asked whether it still lives. */
   readonly keepaliveMs?: number;
   /** How long a connection may take to answer that, or to say its first word, before it is closed. */
@@ -45,12 +49,12 @@ export interface RpcServer {
 
 /** Makes a server that serves nothing yet and listens nowhere yet. */
 export function createServer(options: RpcServerOptions): RpcServer {
-  const maxMessageBytes = options.maxMessageBytes ?? MAX_MESSAGE_BYTES;
+  const maxSendBytes = options.maxSendBytes ?? MAX_MESSAGE_BYTES;
   const methods = new Map<string, Answering>();
   const server = new grpc.Server({
     interceptors: [(definition, wire) => new AnsweredCall(wire, methods.get(definition.path))],
-    "grpc.max_receive_message_length": maxMessageBytes,
-    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc.max_receive_message_length": options.maxReceiveBytes ?? MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": maxSendBytes,
     "grpc.keepalive_time_ms": options.keepaliveMs ?? KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
   });
@@ -61,9 +65,11 @@ export function createServer(options: RpcServerOptions): RpcServer {
     edge: {
       report: options.report,
       callerOf: options.callerOf ?? (() => UNKNOWN_CALLER),
-      maxMessageBytes,
+      maxSendBytes,
       patience: new Patience(options.stalledAfterMs ?? STALLED_AFTER_MS),
       nudges: new Nudges(),
+      inProgress: 0,
+      maxInProgress: options.maxCalls ?? MAX_CALLS,
       open: new Set(),
       stopped: undefined,
     },
@@ -115,6 +121,8 @@ export function endCalls(server: RpcServer): void {
 
 /** The guide's limit of a message, both ways. */
 const MAX_MESSAGE_BYTES = 100 * 1024 * 1024;
+
+const MAX_CALLS = 10_000;
 
 const STALLED_AFTER_MS = 30_000;
 

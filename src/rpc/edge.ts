@@ -9,9 +9,13 @@ export interface Edge {
   /** Told of what a handler threw that is not a Failure. */
   readonly report: (defect: unknown, call: Call) => void;
   readonly callerOf: (connection: Http2Connection | undefined) => Caller;
-  readonly maxMessageBytes: number;
+  /** Of an answer's message. */
+  readonly maxSendBytes: number;
   readonly patience: Patience;
   readonly nudges: Nudges;
+  /** How many calls are in progress, and how many may be; a call over that is refused. */
+  inProgress: number;
+  readonly maxInProgress: number;
   /** The calls that want to hear of the server's stop. */
   readonly open: Set<Abortable>;
   /** Why no call is begun any more. */

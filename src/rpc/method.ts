@@ -35,10 +35,10 @@ export function decodeRequest(method: Method, bytes: Uint8Array): MessageShape<D
 export function encodeAnswer(method: Method, answer: Answer): Buffer {
   const bytes =
     answer instanceof Encoded ? answer.bytes : toBinary(method.output, create(method.output, answer));
-  if (bytes.byteLength > method.edge.maxMessageBytes) {
+  if (bytes.byteLength > method.edge.maxSendBytes) {
     throw new Failure(
       "resource_exhausted",
-      `Cannot answer ${method.name}: the answer has ${bytes.byteLength} bytes, and a message may have ${method.edge.maxMessageBytes}`,
+      `Cannot answer ${method.name}: the answer has ${bytes.byteLength} bytes, and a message may have ${method.edge.maxSendBytes}`,
       { reason: "MESSAGE_TOO_LARGE" },
     );
   }

@@ -55,7 +55,7 @@ export class Requests implements WireListener, AsyncIterableIterator<Request> {
     this.#call = call;
     call.whenAborted((reason) => this.#finish(reason));
     try {
-      call.refuseWhenStopped();
+      call.admit();
       call.watch();
       this.#answer(this, call);
     } catch (error) {

@@ -35,6 +35,7 @@ export class ServedCall implements Call, Abortable, Waiting {
     this.#wire = wire;
     this.#edge = method.edge;
     this.#received = received;
+    this.#edge.inProgress += 1;
     // Now, while the connection is certainly there to be asked.
     this.connection = connectionOf(wire);
     this.caller = method.edge.callerOf(this.connection);
@@ -93,9 +94,11 @@ export class ServedCall implements Call, Abortable, Waiting {
     this.#whenAborted.push(tell);
   }
 
-  /** Throws when the server is stopping, so that no new work begins. */
-  refuseWhenStopped(): void {
+  /** Throws when the server is stopping, or has as many calls as it may, so that no new work begins. */
+  admit(): void {
     if (this.#edge.stopped !== undefined) throw this.#edge.stopped;
+    if (this.#edge.inProgress > this.#edge.maxInProgress)
+      throw tooManyCalls(this.method, this.#edge.maxInProgress);
   }
 
   /** Wants to be aborted when the server stops. */
@@ -168,6 +171,7 @@ export class ServedCall implements Call, Abortable, Waiting {
   #end(): boolean {
     if (this.#ended) return false;
     this.#ended = true;
+    this.#edge.inProgress -= 1;
     this.#edge.open.delete(this);
     return true;
   }
@@ -189,6 +193,17 @@ export class ServedCall implements Call, Abortable, Waiting {
       { reason: "DEFECT" },
     );
   }
+}
+
+function tooManyCalls(method: string, most: number): Failure {
+  return new Failure(
+    "resource_exhausted",
+    `Cannot call ${method}: ${most} calls are in progress, which is the most`,
+    {
+      reason: "TOO_MANY_CALLS",
+      retryAfterMs: 1_000,
+    },
+  );
 }
 
 /** A timer may be called a little before its time by the wall clock. */

@@ -46,7 +46,7 @@ export class SingleRequest implements WireListener {
     if (call.ended) return;
     try {
       if (this.#bytes === undefined) throw this.#miscounted("no");
-      call.refuseWhenStopped();
+      call.admit();
       this.#answer(decodeRequest(this.#method, this.#bytes), call);
     } catch (error) {
       call.fail(error);

@@ -172,7 +172,8 @@ describe("unary handlers", () => {
 
   test("createServer() refuses an answer that is larger than a message may be", async () => {
     await using server = await testServer({
-      maxMessageBytes: 1_000,
+      maxReceiveBytes: 1_000,
+      maxSendBytes: 1_000,
       handlers: { getSession: async () => ({ session: { id: "x".repeat(1_001) } }) },
     });
     const error = await errorOf(callUnary(server.connect(), getSession, {}));
