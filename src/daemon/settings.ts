@@ -47,10 +47,11 @@ export const settings = {
       "How long a client may leave a stream unread before it is ended with RESOURCE_EXHAUSTED and its cursor.",
       { default: "30s", min: "100ms", max: "24h" },
     ),
-    keepaliveIntervalMs: duration(
-      "How often an idle connection is asked for a sign of life; also bounds how long one unread stream holds up others.",
-      { default: "1s", min: "100ms", max: "1h" },
-    ),
+    keepaliveIntervalMs: duration("How often an idle connection is asked for a sign of life.", {
+      default: "5s",
+      min: "100ms",
+      max: "1h",
+    }),
   },
 
   docker: {

@@ -35,10 +35,10 @@ export class ServedCall implements Call, Abortable, Waiting {
     this.#wire = wire;
     this.#edge = method.edge;
     this.#received = received;
-    this.#edge.inProgress += 1;
     // Now, while the connection is certainly there to be asked.
     this.connection = connectionOf(wire);
     this.caller = method.edge.callerOf(this.connection);
+    this.#edge.inProgress += 1;
   }
 
   get signal(): AbortSignal {
