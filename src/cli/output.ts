@@ -97,8 +97,13 @@ export async function serialised(value: JsonValue, format: Exclude<Format, "tabl
       return `${JSON.stringify(value)}\n`;
     case "yaml": {
       const { stringify } = await import("yaml");
-      // Quotes what readers of YAML 1.1 would take for something else: times, `no`, `0o17`.
-      return stringify(value, { version: "1.1", lineWidth: 0 });
+      // Quoted, so that no reader of any version of YAML takes a text for a time, a number or a truth value.
+      return stringify(value, {
+        version: "1.1",
+        lineWidth: 0,
+        defaultStringType: "QUOTE_DOUBLE",
+        defaultKeyType: "PLAIN",
+      });
     }
   }
 }

@@ -33,10 +33,14 @@ export async function baaaht(args: readonly string[], { env = {}, stdin }: Start
   return { exitCode, stdout, stderr };
 }
 
-/** The command line within this process, for what needs no server. */
-export async function typed(args: readonly string[], shell: Partial<Shell> = {}): Promise<Ended> {
-  const out = recorded();
-  const err = recorded();
+/** The command line within this process, for what needs no server; on a terminal of `columns` when they are given. */
+export async function typed(
+  args: readonly string[],
+  shell: Partial<Shell> = {},
+  { columns }: { readonly columns?: number } = {},
+): Promise<Ended> {
+  const out = recorded(columns);
+  const err = recorded(columns);
   const exitCode = await runCli(args, { ...QUIET_SHELL, ...shell, out: out.output, err: err.output });
   return { exitCode, stdout: out.text(), stderr: err.text() };
 }

@@ -58,6 +58,6 @@ test.each<[string, Flag<unknown>, readonly string[], string]>([
   ["json", json({ about }), ["{"], "has to be JSON"],
   ["json", json({ about }), ["[]"], "has to be a JSON object"],
   ["requiredText", requiredText({ about }), [], "is missing: something"],
-])("%s() says what it wants instead of %p %j", (_, flag, given, message) => {
+])("%s() says what is wrong with its words", (_, flag, given, message) => {
   expect(() => flag.read(given)).toThrow(message);
 });
