@@ -27,7 +27,7 @@ export interface Range {
 export interface Query {
   readonly where?: Readonly<Record<string, ColumnValue | Range | readonly string[]>>;
   readonly labels?: Readonly<Record<string, string>>;
-  /** A column; rows that agree in it are ordered by key. By key when absent. */
+  /** A column; nulls are its least, and rows that agree in it are ordered by key. By key when absent. Texts by their UTF-8. */
   readonly orderBy?: string;
   readonly descending?: true;
 }

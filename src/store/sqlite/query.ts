@@ -1,5 +1,5 @@
 import type { SQLQueryBindings } from "bun:sqlite";
-import type { ColumnValue, PageQuery, Query, Range } from "../table.ts";
+import type { ColumnValue, PagePlace, PageQuery, Query, Range } from "../table.ts";
 
 export interface Sql {
   readonly text: string;
@@ -13,19 +13,27 @@ export function pageSql(table: string, query: PageQuery): Sql {
   const direction = query.descending ? "DESC" : "ASC";
   const terms = [...text];
   if (query.after !== undefined) {
-    const beyond = query.descending ? "<" : ">";
-    if (query.orderBy === undefined) {
-      terms.push(`"key" ${beyond} ?`);
-      values.push(query.after.key);
-    } else {
-      terms.push(`(${order}, "key") ${beyond} (?, ?)`);
-      values.push(query.after.value, query.after.key);
-    }
+    const beyond = beyondPlace(query, query.after);
+    terms.push(beyond.text);
+    values.push(...beyond.values);
   }
   const ordering =
     query.orderBy === undefined ? `"key" ${direction}` : `${order} ${direction}, "key" ${direction}`;
   values.push(query.limit + 1);
   return { text: `SELECT body FROM "${table}"${where(terms)} ORDER BY ${ordering} LIMIT ?`, values };
+}
+
+/** The term that says that a row comes after `place`. Nulls, which compare with nothing, are the least of a column. */
+function beyondPlace(query: Query, place: PagePlace): Sql {
+  const beyond = query.descending ? "<" : ">";
+  if (query.orderBy === undefined) return { text: `"key" ${beyond} ?`, values: [place.key] };
+  const name = column(query.orderBy);
+  if (place.value === null) {
+    const rest = query.descending ? `${name} IS NULL AND "key" < ?` : `(${name} IS NOT NULL OR "key" > ?)`;
+    return { text: rest, values: [place.key] };
+  }
+  const text = `(${name}, "key") ${beyond} (?, ?)`;
+  return { text: query.descending ? `(${text} OR ${name} IS NULL)` : text, values: [place.value, place.key] };
 }
 
 /** The statement that counts the rows of a query. */
