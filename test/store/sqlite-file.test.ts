@@ -1,0 +1,207 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { Failure } from "../../src/failure.ts";
+import { counterTable } from "../../src/store/counters.ts";
+import { migrations } from "../../src/store/sqlite/migrations.ts";
+import { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { changed, put, unchanged } from "../../src/store/store.ts";
+import { failed, save } from "../contract/store-changes.ts";
+import { note, noteMigration, noteTable } from "../contract/store-subject.ts";
+import { tempFolder } from "../temp-folder.ts";
+
+describe("opening a database file", () => {
+  test("new SqliteStore() refuses a database from the future, and leaves it as it is", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("future.db");
+    await using newer = new SqliteStore(path, { migrations: [...migrations, noteMigration] });
+    await newer[Symbol.asyncDispose]();
+    const before = readFileSync(path);
+    const failure = refusal(path);
+    expect(failure.kind).toBe("failed_precondition");
+    expect(failure.message).toContain(`"${path}": it was written by a newer baaaht`);
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test("new SqliteStore() refuses another program's database, and leaves it as it is", async () => {
+    await using folder = await tempFolder();
+    for (const [name, mark] of [
+      ["tables.db", "CREATE TABLE theirs (a)"],
+      ["marked.db", "PRAGMA application_id = 12345"],
+    ] as const) {
+      const path = folder.file(name);
+      const theirs = new Database(path);
+      theirs.run(mark);
+      theirs.close();
+      const before = readFileSync(path);
+      const failure = refusal(path);
+      expect([failure.kind, failure.message]).toEqual([
+        "failed_precondition",
+        `Cannot open database "${path}": it belongs to another program`,
+      ]);
+      expect(readFileSync(path).equals(before)).toBe(true);
+    }
+  });
+
+  test("new SqliteStore() refuses a file that is no database", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("text.db");
+    writeFileSync(path, "this is a text\n".repeat(500));
+    const failure = refusal(path);
+    expect([failure.kind, failure.message]).toEqual([
+      "failed_precondition",
+      `Cannot open database "${path}": the file is not a database`,
+    ]);
+  });
+
+  test("new SqliteStore() says DATA_LOSS of a damaged file", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("damaged.db");
+    await using store = new SqliteStore(path);
+    await store[Symbol.asyncDispose]();
+    const bytes = readFileSync(path);
+    bytes.fill(0xa5, 100, 4_096); // the schema's page behind the file's header
+    writeFileSync(path, bytes);
+    const failure = refusal(path);
+    expect(failure.kind).toBe("data_loss");
+    expect(failure.message).toContain("is damaged; restore it from a backup");
+  });
+
+  test("new SqliteStore() says that it can't open a folder, a missing folder, or a file behind a file", async () => {
+    await using folder = await tempFolder();
+    writeFileSync(folder.file("file"), "");
+    for (const path of [folder.path, folder.file("missing/a.db"), folder.file("file/a.db")]) {
+      const failure = refusal(path);
+      expect(failure.kind).toBe("unavailable");
+      expect(failure.message).toContain(`Cannot open database "${path}": the data folder can't be used`);
+    }
+  });
+
+  test("new SqliteStore() refuses a database that another process has open", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("held.db");
+    await using holder = new SqliteStore(path);
+    await holder.change({}, () => changed(undefined, [put(counterTable, { name: "n", value: 1 })]));
+    const failure = refusal(path);
+    expect(failure.kind).toBe("unavailable");
+    expect(failure.message).toContain("locked");
+  });
+
+  test("new SqliteStore() brings an older database forward and keeps what it holds", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("grown.db");
+    await using first = new SqliteStore(path);
+    await first.change({}, () => changed(undefined, [put(counterTable, { name: "n", value: 5 })]));
+    const { install, events } = first;
+    await first[Symbol.asyncDispose]();
+    await using grown = new SqliteStore(path, { migrations: [...migrations, noteMigration] });
+    expect(await grown.get(counterTable, "n")).toEqual({ name: "n", value: 5 });
+    await save(grown, note("a"));
+    expect(await grown.get(noteTable, "a")).toEqual(note("a"));
+    expect([grown.install, grown.events.epoch]).toEqual([install, events.epoch]);
+  });
+
+  test("new SqliteStore() undoes a migration of which a step fails", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("failing.db");
+    await using first = new SqliteStore(path);
+    await first[Symbol.asyncDispose]();
+    const steps = [...migrations, noteMigration, "CREATE TABLE notes (again)"];
+    expect(() => new SqliteStore(path, { migrations: steps })).toThrow("already exists");
+    await using again = new SqliteStore(path, { migrations: [...migrations, noteMigration] });
+    expect(await again.count(noteTable, {})).toBe(0);
+  });
+
+  test("a new file carries our application id, and an install of its own", async () => {
+    await using folder = await tempFolder();
+    await using one = new SqliteStore(folder.file("one.db"));
+    await using two = new SqliteStore(folder.file("two.db"));
+    expect(one.install).toMatch(/^[0-9a-f-]{36}$/);
+    expect(two.install).not.toBe(one.install);
+    await one[Symbol.asyncDispose]();
+    const raw = new Database(folder.file("one.db"));
+    expect(raw.query<{ application_id: number }, []>("PRAGMA application_id").get()?.application_id).toBe(
+      0x62616168,
+    );
+    raw.close();
+  });
+});
+
+describe("writing to a database file", () => {
+  test("change() refuses to write to a file that was removed or replaced, and reads go on", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("moving.db");
+    await using store = new SqliteStore(path);
+    const count = (value: number) =>
+      store.change({}, () => changed(undefined, [put(counterTable, { name: "n", value })]));
+    await count(1);
+    renameSync(path, folder.file("away.db"));
+    expect(await failed(count(2))).toMatchObject({
+      kind: "unavailable",
+      message: expect.stringContaining("was removed"),
+      details: { reason: "STORAGE_UNAVAILABLE" },
+    });
+    writeFileSync(path, "");
+    expect(await failed(count(2))).toMatchObject({ message: expect.stringContaining("was replaced") });
+    expect(await store.get(counterTable, "n")).toEqual({ name: "n", value: 1 });
+    rmSync(path);
+    renameSync(folder.file("away.db"), path);
+    await count(3);
+    expect(await store.get(counterTable, "n")).toEqual({ name: "n", value: 3 });
+  });
+
+  test("get() says DATA_LOSS of a row whose page is gone", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("cut.db");
+    const steps = { migrations: [...migrations, noteMigration] };
+    await using store = new SqliteStore(path, steps);
+    for (let index = 0; index < 200; index += 1)
+      await save(store, note(`n${index}`, { body: "x".repeat(2_000) }));
+    await store[Symbol.asyncDispose]();
+    const pages = readFileSync(path).length / 4_096;
+    truncateSync(path, Math.ceil(pages / 2) * 4_096);
+    const outcome = await (async () => {
+      await using cut = new SqliteStore(path, steps);
+      return await cut.list(noteTable, { limit: 1_000 });
+    })().catch((error: unknown) => error);
+    expect(outcome).toMatchObject({ kind: "data_loss" });
+  });
+
+  test("change() is refused at once when too many wait, and the others are made", async () => {
+    await using folder = await tempFolder();
+    await using store = new SqliteStore(folder.file("busy.db"));
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20_100 }, () => store.change({}, () => unchanged("made"))),
+    );
+    const refused = outcomes.filter(({ status }) => status === "rejected");
+    expect(refused).toHaveLength(100);
+    expect(refused[0]).toMatchObject({
+      reason: { kind: "resource_exhausted", details: { reason: "STORE_BUSY" } },
+    });
+    expect(await store.change({}, () => unchanged("again"))).toBe("again");
+  });
+
+  test("changes that arrive together share commits", async () => {
+    await using folder = await tempFolder();
+    await using store = new SqliteStore(folder.file("group.db"));
+    const commits: number[] = [];
+    store.events.onAppend((events) => commits.push(events.length));
+    await Promise.all(
+      Array.from({ length: 600 }, () =>
+        store.change({}, () => changed(undefined, [], [{ type: "system_startup", source: "test", at: 0 }])),
+      ),
+    );
+    expect(commits).toEqual([512, 88]);
+  });
+});
+
+/** The Failure with which a file is refused. */
+function refusal(path: string): Failure {
+  try {
+    new SqliteStore(path);
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error(`"${path}" was opened`);
+}
