@@ -1,6 +1,6 @@
 import { Glob } from "bun";
 import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
-import { goStep, pythonStep } from "./foreign-tools.ts";
+import { goStep, grpcurlStep, pythonStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
 /** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
@@ -27,6 +27,7 @@ export const STEPS: readonly CheckStep[] = [
   testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),
   goStep("Go for its example"),
   pythonStep("Python for its example"),
+  grpcurlStep("grpcurl"),
   testStep({
     name: "foreign clients",
     processes: 1,

@@ -6,12 +6,24 @@ import { runCommand } from "./run-command.ts";
 import { SetUpError } from "./set-up-error.ts";
 
 const PYTHON_FOLDER = join(ROOT, ".cache", "python");
+const GO_TOOLS_FOLDER = join(ROOT, ".cache", "go");
+/** The newest that Debian 12's Go builds. */
+const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.1";
 
 /** Finds Go, or installs Debian's, and gives its path to the tests as BAAAHT_GO. */
 export function goStep(name: string): CheckStep {
   return setUpStep(name, async (context) => {
     const path = await find("go", ["golang-go"], context);
     context.env.BAAAHT_GO = path;
+  });
+}
+
+/** Builds grpcurl, and gives its path to the tests as BAAAHT_GRPCURL. */
+export function grpcurlStep(name: string): CheckStep {
+  return setUpStep(name, async (context) => {
+    const go = await find("go", ["golang-go"], context);
+    await must([go, "install", GRPCURL], context, { GOBIN: GO_TOOLS_FOLDER });
+    context.env.BAAAHT_GRPCURL = join(GO_TOOLS_FOLDER, "grpcurl");
   });
 }
 
@@ -55,8 +67,12 @@ async function find(command: string, packages: readonly string[], context: Check
   return Bun.which(command) ?? command;
 }
 
-async function must(command: readonly string[], { signal }: CheckContext): Promise<void> {
-  const done = await runCommand(command, { cwd: ROOT, signal });
+async function must(
+  command: readonly string[],
+  { signal }: CheckContext,
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const done = await runCommand(command, { cwd: ROOT, signal, env: { ...env } });
   if (done.exitCode !== 0)
     throw new SetUpError(`${command.join(" ")} ended with ${done.exitCode}\n${done.output.trim()}`);
 }
