@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { type CompiledServer, startCompiledServer } from "./compiled-server.ts";
+import { onPath, programs, succeed } from "./programs.ts";
+
+const examples = join(import.meta.dir, "../../examples");
+
+/** Go compiles gRPC the first time: a minute or two on a slow machine. */
+const SET_UP_TIMEOUT_MS = 300_000;
+/** An example is at work for 3 s on an idle machine. */
+const RUN_TIMEOUT_MS = 60_000;
+
+let server: CompiledServer;
+
+beforeAll(async () => {
+  server = await startCompiledServer();
+}, SET_UP_TIMEOUT_MS);
+
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** What an example prints, whatever its language: what it did, and what the log has of it. */
+function shown(language: string, words: { readonly notFound: string; readonly invalid: string }): RegExp[] {
+  return [
+    /^health: SERVING$/m,
+    /^session: SESSION_STATE_ACTIVE$/m,
+    /^container: CONTAINER_STATE_RUNNING$/m,
+    new RegExp(String.raw`^exec: .*hello\\nFROM ${language}\\n.*, ended with 3$`, "m"),
+    new RegExp(
+      `^error: ${words.notFound}: Cannot get session .*\n  reason SESSION_NOT_FOUND of baaaht$`,
+      "m",
+    ),
+    new RegExp(`^error: ${words.invalid}: .*\n  field config.max_containers is -1; .*$`, "m"),
+    /^session: SESSION_STATE_CLOSED$/m,
+    // Two events a connection.
+    /^watch: 10 events over 5 connections$/m,
+    /^ {2}EVENT_TYPE_SESSION_CREATED by orchestrator.grpc/m,
+    /^ {2}EVENT_TYPE_EXEC_FINISHED by orchestrator.grpc .*exit_code\W+3/m,
+    /^ {2}EVENT_TYPE_CONTAINER_REMOVED by orchestrator.grpc/m,
+    /^watch: nothing lost, nothing twice$/m,
+  ];
+}
+
+test(
+  "examples/go does a session, a container, an exec and a watch that resumes",
+  async () => {
+    const { go } = programs;
+    const cwd = join(examples, "go");
+    const env = onPath(go);
+    await succeed([go, "generate"], { cwd, env });
+    await succeed([go, "vet", "."], { cwd, env });
+    const printed = await succeed([go, "run", ".", "-socket", server.socketPath, "-image", server.image], {
+      cwd,
+      env,
+    });
+    for (const line of shown("GO", { notFound: "NotFound", invalid: "InvalidArgument" }))
+      expect(printed).toMatch(line);
+  },
+  SET_UP_TIMEOUT_MS,
+);
+
+test(
+  "examples/python does a session, a container, an exec and a watch that resumes",
+  async () => {
+    const { python } = programs;
+    const cwd = join(examples, "python");
+    await succeed(["sh", "generate.sh"], { cwd, env: { PYTHON: python } });
+    const printed = await succeed(
+      [python, "example.py", "--socket", server.socketPath, "--image", server.image],
+      { cwd },
+    );
+    for (const line of shown("PYTHON", { notFound: "NOT_FOUND", invalid: "INVALID_ARGUMENT" })) {
+      expect(printed).toMatch(line);
+    }
+  },
+  RUN_TIMEOUT_MS,
+);
+
+test(
+  "the examples leave no container behind",
+  async () => {
+    const { containers } = await server.client.orchestrator.listContainers({});
+    expect(containers).toEqual([]);
+  },
+  RUN_TIMEOUT_MS,
+);
