@@ -1,6 +1,9 @@
 import type { EventLog } from "../events/log.ts";
 import { trimLog } from "../events/retention.ts";
-import { removeAnswers, removeClosed } from "../sessions/retention.ts";
+import { messageTable } from "../messages/message.ts";
+import { removeClosed } from "../sessions/retention.ts";
+import { answerTable } from "../store/answers.ts";
+import { removeWhere } from "../store/remove-where.ts";
 import type { Store } from "../store/store.ts";
 import type { Config } from "./config.ts";
 import { pause } from "./pause.ts";
@@ -23,8 +26,11 @@ export async function keepHouse(
   while (!signal.aborted) {
     const { eventsMaxAgeMs, eventsMaxCount, closedSessionsMs } = parts.retention();
     const now = clock();
-    if (closedSessionsMs > 0) await removeClosed(store, now - closedSessionsMs, signal);
-    await removeAnswers(store, now, signal);
+    if (closedSessionsMs > 0) await removeSessions(store, now - closedSessionsMs, signal);
+    await removeWhere(store, answerTable, {
+      query: { where: { expiresAt: { lte: now } }, orderBy: "expiresAt" },
+      signal,
+    });
     await trimLog(log, {
       retention: { maxAgeMs: eventsMaxAgeMs, maxCount: eventsMaxCount },
       now,
@@ -33,4 +39,13 @@ export async function keepHouse(
     });
     await pause(Math.min(everyMs, Math.max(1_000, eventsMaxAgeMs / 2 || everyMs)), signal);
   }
+}
+
+function removeSessions(store: Store, closedBefore: number, signal: AbortSignal): Promise<number> {
+  return removeClosed(store, {
+    closedBefore,
+    signal,
+    removeContents: (sessionId) =>
+      removeWhere(store, messageTable, { query: { where: { sessionId }, orderBy: "ordinal" }, signal }),
+  });
 }
