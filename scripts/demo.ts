@@ -60,7 +60,6 @@ async function mainJob(server: DemoServer, image: string): Promise<void> {
     "create",
     "--session",
     session,
-    "--image",
     image,
     "--",
     "sleep",
@@ -78,7 +77,7 @@ async function mainJob(server: DemoServer, image: string): Promise<void> {
   await server.show("container", "list");
 
   say("\nThe same in one command: fresh session, fresh container, output, exit code, gone");
-  await server.show("run", "--image", image, "--", "sh", "-c", "echo 6 times 7 is $((6 * 7)); exit 3");
+  await server.show("run", image, "--", "sh", "-c", "echo 6 times 7 is $((6 * 7)); exit 3");
 
   say("\nClosing the session removes its containers");
   await server.show("session", "close", session, "--reason", "the demo is over");
