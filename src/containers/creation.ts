@@ -158,8 +158,13 @@ export class Creation {
   async #pull(image: string, signal: AbortSignal): Promise<void> {
     const { runtime, times } = this.#parts;
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(times.pullMs)]);
-    for await (const _progress of runtime.pull(image, bounded)) {
-      // Only the end matters here; PullImage is for those who want to watch.
+    try {
+      for await (const _progress of runtime.pull(image, bounded)) {
+        // Only the end matters here; PullImage is for those who want to watch.
+      }
+    } catch (error) {
+      if (bounded.aborted || !(error instanceof Failure)) throw error;
+      throw notToBeHad(image, error);
     }
   }
 
@@ -212,6 +217,17 @@ type Intent = NewIntent | { readonly again: ContainerId };
 interface NewIntent {
   readonly container: Container;
   readonly hardened: HardenedSpec;
+}
+
+/** An image that no registry gives can't be had, whatever keeps it; an engine that is gone is another matter. */
+function notToBeHad(image: string, error: Failure): Failure {
+  const isEngine = error.details.reason === "RUNTIME_UNAVAILABLE";
+  if (isEngine || (error.kind !== "unavailable" && error.kind !== "not_found")) return error;
+  return new Failure(
+    "not_found",
+    `Cannot create a container of image "${image}": the engine has none, and ${error.message}`,
+    { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause: error },
+  );
 }
 
 /** The rule for a new container: may this session have it, and what will it be. */
