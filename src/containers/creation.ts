@@ -223,9 +223,10 @@ interface NewIntent {
 function notToBeHad(image: string, error: Failure): Failure {
   const isEngine = error.details.reason === "RUNTIME_UNAVAILABLE";
   if (isEngine || (error.kind !== "unavailable" && error.kind !== "not_found")) return error;
+  const words = error.message.replace(/^Cannot pull image "[^"]*": /, "");
   return new Failure(
     "not_found",
-    `Cannot create a container of image "${image}": the engine has none, and ${error.message}`,
+    `Cannot create a container of image "${image}": the engine has none, and can't get it (${words})`,
     { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause: error },
   );
 }
