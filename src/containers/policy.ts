@@ -113,6 +113,7 @@ function refuseUnserved(config: ContainerConfig, session: SessionConfig): void {
   if (config.networks.length > 0) unserved.push("config.networks");
   if (!["", "none"].includes(config.networkMode))
     unserved.push(`config.network_mode "${config.networkMode.slice(0, 64)}"`);
+  if (session.policy.allowNetwork && config.networkMode === "") unserved.push("policy.allow_network");
   if (session.policy.requireApproval) unserved.push("policy.require_approval");
   if (unserved.length === 0) return;
   throw new Failure(

@@ -429,7 +429,8 @@ export const SessionConfigSchema: GenMessage<SessionConfig> = /*@__PURE__*/
  */
 export type SessionPolicy = Message$1<"proto.orchestrator.v1.SessionPolicy"> & {
   /**
-   * Gives the session a network of its own; without it there is none.
+   * Gives the session a network of its own; without it there is none. Not served yet: a container of such a session is
+   * UNIMPLEMENTED unless its network_mode is `none`.
    *
    * @generated from field: bool allow_network = 1;
    */
@@ -457,7 +458,8 @@ export type SessionPolicy = Message$1<"proto.orchestrator.v1.SessionPolicy"> & {
   allowedPaths: string[];
 
   /**
-   * Kept for clients that ask a person first; the server does not act on it.
+   * Asks a person before a container is made. Not served yet: a container of such a session is UNIMPLEMENTED, so that
+   * nothing runs that nobody has approved.
    *
    * @generated from field: bool require_approval = 5;
    */
@@ -3190,7 +3192,7 @@ export type StatusResponse = Message$1<"proto.orchestrator.v1.StatusResponse"> &
   activeSessions: number;
 
   /**
-   * Containers that run.
+   * Containers that are not removed, whatever their state.
    *
    * @generated from field: int32 active_containers = 3;
    */
