@@ -8,6 +8,7 @@ import { eventEntry } from "./event-view.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
 import { findContainerId, findSessionId } from "./find-id.ts";
 import { choice, duration, instant, int, pairs, problem, someOf, text, toggle } from "./flag.ts";
+import { type Format, serialised } from "./output.ts";
 import type { Shell } from "./shell.ts";
 import { stopOnSignals } from "./stop-on-signals.ts";
 import { enumNumber, enumWords } from "./words.ts";
@@ -93,7 +94,8 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
         if (count === flags.count) break;
       }
     } catch (error) {
-      if (cursor !== "") await tell(shell, `go on with --after ${cursor}`);
+      if (count > 0 || stop.exitCode() !== undefined)
+        await tellCursor(shell, { cursor, format: flags.output });
       if (stop.exitCode() === undefined) throw error;
     }
     return stop.exitCode() ?? EXIT_CODES.ok;
@@ -105,6 +107,17 @@ export const eventGroup = group({
   summary: "follow the log of all that happens",
   commands: [watchEvents],
 });
+
+/** Where to go on, in the format that errors have. */
+async function tellCursor(
+  shell: Shell,
+  { cursor, format }: { readonly cursor: string; readonly format: Format },
+): Promise<void> {
+  if (cursor === "") return;
+  const text =
+    format === "table" ? `go on with --after ${cursor}\n` : await serialised({ resumeAfter: cursor }, format);
+  await shell.err.write(text).catch(() => undefined);
+}
 
 /** A word beside the output, for whoever watches. Nobody there to read is nothing to tell. */
 async function tell(shell: Shell, text: string): Promise<void> {

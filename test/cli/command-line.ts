@@ -45,6 +45,22 @@ export async function typed(
   return { exitCode, stdout: out.text(), stderr: err.text() };
 }
 
+/** A stdin that holds this and nothing more. */
+export function piped(data: string | Uint8Array): Shell["in"] {
+  return {
+    ...QUIET_SHELL.in,
+    isGiven: () => true,
+    read: async function* () {
+      yield Buffer.from(data);
+    },
+  };
+}
+
+/** The command line's parts of a server, for the one that listens at `socketPath`. */
+export function reaching(socketPath: string): Server {
+  return { ...server, clientSettings: (given) => server.clientSettings(given ?? socketPath) };
+}
+
 /** An output that keeps what is written to it; a terminal when it is given a width. */
 export function recorded(columns?: number): { readonly output: Output; readonly text: () => string } {
   const chunks: Buffer[] = [];

@@ -79,7 +79,7 @@ test("runCli() writes errors in the format that was asked for", async () => {
   expect(lines.stderr.trimEnd()).not.toContain("\n");
   expect(JSON.parse(lines.stderr)).toMatchObject({ error: { code: "INVALID_ARGUMENT", reason: "USAGE" } });
   const yaml = await typed(["session", "list", "-oyaml"]);
-  expect(yaml.stderr).toStartWith("error:\n  code: UNAVAILABLE\n");
+  expect(yaml.stderr).toStartWith(`error:\n  code: "UNAVAILABLE"\n`);
 });
 
 test.each([
