@@ -68,7 +68,7 @@ export class Containers {
     );
   }
 
-  /** Containers in the order of their creation. */
+  /** Containers, newest first. */
   async list({ filter, limit, after }: ContainerPage): Promise<Listing<ContainerView>> {
     const known = this.#known();
     const states = filter.states?.filter((state) => known.kind === "no" || state !== "unknown");
@@ -82,6 +82,7 @@ export class Containers {
       labels: filter.labels ?? {},
       limit,
       after,
+      descending: true,
       total: true,
     });
     return { ...listing, rows: listing.rows.map((container) => ({ container, known })) };

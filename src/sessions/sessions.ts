@@ -123,14 +123,21 @@ export class Sessions {
     return await this.#store.get(activityTable, id);
   }
 
-  /** Sessions in the order of their creation. */
+  /** Sessions, newest first. */
   async list({ filter, limit, after }: SessionPage): Promise<Listing<Session>> {
     const where = {
       ...(filter.states === undefined ? {} : { state: filter.states }),
       ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
     };
     const labels = filter.labels ?? {};
-    return await this.#store.list(sessionTable, { where, labels, limit, after, total: true });
+    return await this.#store.list(sessionTable, {
+      where,
+      labels,
+      limit,
+      after,
+      descending: true,
+      total: true,
+    });
   }
 
   /** How many sessions are not closed. */
