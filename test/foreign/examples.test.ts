@@ -76,6 +76,21 @@ test(
 );
 
 test(
+  "examples/typescript does a session, a container, an exec and a watch over the client library",
+  async () => {
+    const cwd = join(examples, "..");
+    const printed = await succeed(
+      [process.execPath, "examples/typescript/example.ts", server.socketPath, server.image],
+      { cwd },
+    );
+    expect(printed).toStartWith('hello\nFROM TYPESCRIPT\nended: {"exited":{"code":3},');
+    expect(printed).toContain('error: not_found Cannot get session "nobody"');
+    expect(printed).toEndWith('EVENT_TYPE_SESSION_CLOSED {"reason":"the example is over"}\n');
+  },
+  RUN_TIMEOUT_MS,
+);
+
+test(
   "the examples leave no container behind",
   async () => {
     const { containers } = await server.client.orchestrator.listContainers({});
