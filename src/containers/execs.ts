@@ -166,7 +166,7 @@ export class Execs {
       case "close_stdin":
         return await to.exec.closeStdin();
       case "resize":
-        return await to.exec.resize(frame, to.signal);
+        return await unlessEnded(to.exec, to.signal, () => to.exec.resize(frame, to.signal));
       case "signal": {
         const known = signalOf(frame.name);
         if (known === undefined) {
@@ -175,7 +175,7 @@ export class Execs {
           ]);
         }
         to.state.signals.push(known);
-        return await to.exec.signal(known.name, to.signal);
+        return await unlessEnded(to.exec, to.signal, () => to.exec.signal(known.name, to.signal));
       }
     }
   }
@@ -275,6 +275,17 @@ const timedOut = new Failure("deadline_exceeded", "Cannot go on with the command
 /** Timers overflow after 24.8 days; a command that may run longer is given that. */
 function timerMs(timeoutNs: bigint): number {
   return Math.min(Number(timeoutNs / 1_000_000n), 2_147_483_647);
+}
+
+/** Does to a command what makes no difference to one that has ended meanwhile: its end is what the caller waits for. */
+async function unlessEnded(exec: Exec, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    const isRefusal =
+      error instanceof Failure && (error.kind === "failed_precondition" || error.kind === "not_found");
+    if (!isRefusal || (await exec.outcome(signal)).kind === "running") throw error;
+  }
 }
 
 async function kill9(exec: Exec, signal: AbortSignal): Promise<void> {

@@ -126,6 +126,8 @@ class DockerExec implements Exec {
       try {
         return await this.resize(size, signal);
       } catch (error) {
+        // A short command has come and gone by now, and its terminal with it.
+        if (error instanceof Failure && error.kind === "not_found") return;
         if (!(error instanceof Failure && error.kind === "failed_precondition")) throw error;
       }
       await pause(waitMs, signal);
