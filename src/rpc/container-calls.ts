@@ -55,11 +55,13 @@ export function containerCalls(parts: ContainerCallParts): Handlers<typeof Orche
 
     listContainers: async (request) => {
       const filter = containerFilterOf(request.filter);
-      const listing = await containers.list({ filter, ...pageOf(request, { maxPageSize, filter }) });
+      // A page token of sessions with a filter of the same form must not pass for one of containers.
+      const paged = { maxPageSize, filter: { list: "containers", ...filter } };
+      const listing = await containers.list({ filter, ...pageOf(request, paged) });
       return {
         containers: listing.rows.map(toWireContainer),
         totalCount: count32(listing.total),
-        nextPageToken: tokenOf(listing.next, filter),
+        nextPageToken: tokenOf(listing.next, paged.filter),
         cursor: log.cursor(listing.position),
       };
     },
