@@ -61,6 +61,8 @@ export function draftViolations(draft: Draft, limits: MessageLimits): readonly F
   const add = (field: string, description: string) => violations.push({ field, description });
   if (draft.id.length > maxIdLength)
     add("message.id", `has ${draft.id.length} characters; at most ${maxIdLength} are allowed`);
+  // It is an id like others: it stands in logs, in terminals and in the paths of tools.
+  if (/\p{Cc}/u.test(draft.id)) add("message.id", "has control characters");
   // A UTF-16 unit is at most three bytes of UTF-8, so most messages need no count.
   const bytes = draft.content.length * 3 > limits.maxContentBytes ? Buffer.byteLength(draft.content) : 0;
   if (bytes > limits.maxContentBytes) {
