@@ -51,7 +51,7 @@ function idProblem(text: string): string | undefined {
   if (text.length > maxIdLength) return `has ${text.length} characters; at most ${maxIdLength} are allowed`;
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
-    if (code < 0x20 || code === 0x7f) return "has control characters";
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return "has control characters";
   }
   return undefined;
 }
