@@ -1369,7 +1369,7 @@ export const SessionFilterSchema: GenMessage<SessionFilter> = /*@__PURE__*/
  */
 export type ListSessionsResponse = Message$1<"proto.orchestrator.v1.ListSessionsResponse"> & {
   /**
-   * Without messages; oldest first.
+   * Without messages; newest first.
    *
    * @generated from field: repeated proto.orchestrator.v1.Session sessions = 1;
    */
@@ -1971,7 +1971,7 @@ export const ContainerFilterSchema: GenMessage<ContainerFilter> = /*@__PURE__*/
  */
 export type ListContainersResponse = Message$1<"proto.orchestrator.v1.ListContainersResponse"> & {
   /**
-   * Oldest first.
+   * Newest first.
    *
    * @generated from field: repeated proto.orchestrator.v1.Container containers = 1;
    */
@@ -3817,7 +3817,7 @@ export const OrchestratorService: GenService<{
     output: typeof GetSessionResponseSchema;
   },
   /**
-   * ListSessions lists sessions, oldest first, without their messages.
+   * ListSessions lists sessions, newest first, without their messages.
    *
    * @generated from rpc proto.orchestrator.v1.OrchestratorService.ListSessions
    */
@@ -3908,7 +3908,7 @@ export const OrchestratorService: GenService<{
     output: typeof GetContainerResponseSchema;
   },
   /**
-   * ListContainers lists containers, oldest first; removed ones are in no list.
+   * ListContainers lists containers, newest first; removed ones are in no list.
    *
    * @generated from rpc proto.orchestrator.v1.OrchestratorService.ListContainers
    */
