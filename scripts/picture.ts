@@ -16,7 +16,7 @@ export function picture(text: string): string {
   const height = lines.length * LINE_HEIGHT + 2 * MARGIN;
   const drawn = lines.map(({ kind, words }, index) => {
     const y = MARGIN + (index + 0.75) * LINE_HEIGHT;
-    return `<text x="${MARGIN}" y="${y}" class="${kind}">${escaped(words)}</text>`;
+    return `<text x="${MARGIN}" y="${y}" xml:space="preserve" class="${kind}">${escaped(words)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">
 <title>What bun run demo prints</title>
