@@ -1,6 +1,6 @@
 import { clientCommand } from "./client-command.ts";
 import { commandWords, word } from "./command.ts";
-import { execWithShell } from "./exec-session.ts";
+import { checkTerminal, execWithShell } from "./exec-session.ts";
 import { commandFailureCode } from "./exit-codes.ts";
 import { findContainerId } from "./find-id.ts";
 import { duration, pairs, text, toggle } from "./flag.ts";
@@ -35,6 +35,7 @@ one ends it. Flags of COMMAND stand behind its first word, or behind --.`,
     { about: "a file into it", line: "baaaht container exec -i 0192f3a4 -- sh -c 'cat > /tmp/in' < in.txt" },
   ],
   run: async ({ client, flags, words, shell }) => {
+    checkTerminal(shell, flags);
     const containerId = await findContainerId(client, words.container);
     return await execWithShell(client, {
       shell,

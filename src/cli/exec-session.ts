@@ -30,12 +30,6 @@ type Frame = MessageInitShape<typeof ExecContainerRequestSchema>;
  */
 export async function execWithShell(client: Client, session: ExecSession): Promise<number> {
   const { shell, tty, interactive } = session;
-  if (tty && !(shell.in.isTerminal && shell.out.isTerminal)) {
-    throw new Failure(
-      "failed_precondition",
-      "Cannot give the command a terminal: stdin and stdout are not one; leave out --tty",
-    );
-  }
   const frames = new FrameQueue<Frame>();
   const stop = new AbortController();
   using signals = passSignals(shell, { frames, stop });
@@ -68,6 +62,13 @@ export async function execWithShell(client: Client, session: ExecSession): Promi
     throw error;
   }
   throw new Failure("internal", "Cannot tell how the command ended: the server did not say it");
+}
+
+/** Only who has a terminal can pass it on. */
+export function checkTerminal({ in: input, out }: Shell, { tty }: { readonly tty: boolean }): void {
+  if (!tty || (input.isTerminal && out.isTerminal)) return;
+  const message = "Cannot give the command a terminal: stdin and stdout are not one; leave out --tty";
+  throw new Failure("failed_precondition", message);
 }
 
 interface Attached {

@@ -1,7 +1,7 @@
 import { clientCommand } from "./client-command.ts";
 import { commandWords, word } from "./command.ts";
 import { containerConfigOf, containerFlags, pullPolicyOf } from "./container-flags.ts";
-import { execWithShell } from "./exec-session.ts";
+import { checkTerminal, execWithShell } from "./exec-session.ts";
 import { commandFailureCode } from "./exit-codes.ts";
 import { duration, type FlagValues, problem, text, toggle, withDefault } from "./flag.ts";
 import { FreshSession } from "./fresh-session.ts";
@@ -57,6 +57,7 @@ such a command.`,
   ],
   run: async ({ client, flags: given, words, shell }) => {
     const passesInput = takesInput(given, shell);
+    checkTerminal(shell, given);
     if (passesInput && words.command.length === 0) {
       throw problem("COMMAND is missing: stdin and a terminal need one to go to (or --no-stdin)");
     }
