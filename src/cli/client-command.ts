@@ -7,7 +7,7 @@ import type { Shell } from "./shell.ts";
 
 type ClientFlags = typeof clientFlags;
 
-export interface ClientInput<F extends Flags, W extends Words> extends Input<F & ClientFlags, W> {
+interface ClientInput<F extends Flags, W extends Words> extends Input<F & ClientFlags, W> {
   readonly client: Client;
   readonly print: Printer;
 }

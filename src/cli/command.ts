@@ -18,9 +18,9 @@ export interface Word<Value> {
 
 export type Words = Readonly<Record<string, Word<unknown>>>;
 
-export type WordValues<W extends Words> = { readonly [Name in keyof W]: ReturnType<W[Name]["read"]> };
+type WordValues<W extends Words> = { readonly [Name in keyof W]: ReturnType<W[Name]["read"]> };
 
-export interface Example {
+interface Example {
   /** What it does, without a full stop. */
   readonly about: string;
   readonly line: string;

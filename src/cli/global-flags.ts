@@ -13,4 +13,4 @@ export const clientFlags = {
 } satisfies Flags;
 
 /** Flags that many commands share: help lists them apart, and they may also stand before the command. */
-export const commonFlags: Readonly<Record<string, Flag<unknown>>> = clientFlags;
+export const commonFlags: Readonly<Record<string, Flag<unknown>>> = { ...clientFlags };

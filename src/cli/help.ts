@@ -41,7 +41,7 @@ export function usageLine(command: Command, path: readonly string[]): string {
 }
 
 /** `-o, --output FORMAT`, and what it is. */
-export function flagRow([name, flag]: readonly [string, Flag<unknown>]): readonly [string, string] {
+function flagRow([name, flag]: readonly [string, Flag<unknown>]): readonly [string, string] {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
   const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`;
   return [`${short}${flagTitle(name)}${value}`, flagAbout(flag)];

@@ -29,7 +29,7 @@ export interface Record {
   readonly rows: () => readonly (readonly [label: string, value: Cell])[];
 }
 
-export interface List<Item> {
+interface List<Item> {
   readonly items: readonly Item[];
   /** The answer as a whole. */
   readonly value: () => JsonValue;

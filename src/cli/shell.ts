@@ -28,7 +28,7 @@ export interface Output {
   readonly onResize: (act: () => void) => Disposable;
 }
 
-export interface Keyboard {
+interface Keyboard {
   readonly isTerminal: boolean;
   /** Whether something was put there for a program to read: a pipe or a file, not a terminal or /dev/null. */
   readonly isGiven: () => boolean;
@@ -50,14 +50,14 @@ export interface Server {
   readonly serve: (given: ServerFlags, options: Serving) => Promise<void>;
 }
 
-export interface Serving {
+interface Serving {
   readonly signal: AbortSignal;
   /** Calls `act` when the configuration is to be read again, until it is disposed. */
   readonly onReload: (act: () => void) => Disposable;
 }
 
 /** As the client library takes them. */
-export interface ClientSettings {
+interface ClientSettings {
   readonly address: string;
   readonly dialTimeoutMs: number;
   readonly callTimeoutMs: number;
@@ -69,7 +69,7 @@ export interface ClientSettings {
 export type ServerFlags = Readonly<Record<string, string>>;
 
 /** A setting that `serve` has a flag for. */
-export interface ServerSetting {
+interface ServerSetting {
   /** Without dashes. */
   readonly flag: string;
   readonly about: string;
@@ -79,7 +79,7 @@ export interface ServerSetting {
   readonly isPath: boolean;
 }
 
-export interface Configuration {
+interface Configuration {
   readonly values: readonly ConfiguredValue[];
   /** The file that was read; undefined when there was none. */
   readonly file: string | undefined;
@@ -87,7 +87,7 @@ export interface Configuration {
   readonly warnings: readonly string[];
 }
 
-export interface ConfiguredValue {
+interface ConfiguredValue {
   readonly name: string;
   readonly value: string;
   /** Such as `default`, `flag --data-dir` or `/etc/baaaht.toml`. */
