@@ -35,7 +35,7 @@ export const containerFlags = {
     about: "give COMMAND to the image's entrypoint instead of running it in its place",
   }),
   readOnly: toggle({ about: "make the container's own file system read-only" }),
-  container: json({
+  config: json({
     about: "the whole ContainerConfig as the API's JSON, for mounts, ports and the rest; the other flags win",
   }),
 } satisfies Flags;
@@ -46,13 +46,13 @@ interface Wanted {
   readonly command: readonly string[];
 }
 
-/** The configuration of `--container` with the other flags over it. */
+/** The configuration of `--config` with the other flags over it. */
 export function containerConfigOf({
   flags,
   image,
   command,
 }: Wanted): MessageInitShape<typeof ContainerConfigSchema> {
-  const base = messageOf(ContainerConfigSchema, flags.container);
+  const base = messageOf(ContainerConfigSchema, flags.config);
   const limits = limitsOf(flags, base.resourceLimits);
   return create(ContainerConfigSchema, {
     ...base,

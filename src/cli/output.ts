@@ -11,7 +11,12 @@ export type Format = (typeof FORMATS)[number];
 /** What every command that prints something understands. */
 export const outputFlags = {
   output: withDefault(
-    choice({ about: "how the answer is written", short: "o", choices: FORMATS, placeholder: "FORMAT" }),
+    choice({
+      about: "how answers and errors are written",
+      short: "o",
+      choices: FORMATS,
+      placeholder: "FORMAT",
+    }),
     "table",
   ),
   noHeaders: toggle({ about: "leave out the titles of a table's columns" }),

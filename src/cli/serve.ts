@@ -1,5 +1,6 @@
 import { type Command, command } from "./command.ts";
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
+import { outputFlags } from "./output.ts";
 import { serverFlags, serverFlagsGiven } from "./server-flags.ts";
 import type { Server, Shell } from "./shell.ts";
 
@@ -13,7 +14,7 @@ SIGHUP reads the configuration again. Containers go on without the server.
 Flags win over the environment, that over the configuration file, and that over the defaults;
 "baaaht config show" says where each value comes from.`,
     words: {},
-    flags: declared,
+    flags: { ...declared, output: outputFlags.output },
     examples: [
       { about: "with all defaults", line: "baaaht serve" },
       {

@@ -186,6 +186,34 @@ test(
 );
 
 test(
+  "run that is killed leaves a session that ends by itself",
+  async () => {
+    const { child } = await started(
+      ["--name", "killed", host.image, "sh", "-c", "echo ready; sleep 300"],
+      "ignore",
+    );
+    child.kill("SIGKILL");
+    await child.exited;
+    const { sessions } = await server.client.orchestrator.listSessions({});
+    const left = sessions.find(({ metadata }) => metadata?.name === "killed");
+    expect(left?.context?.config?.idleTimeoutNs).toBe(600_000_000_000n);
+    await server.client.orchestrator.closeSession({ sessionId: left?.id ?? "" }, { timeoutMs: 60_000 });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "run takes what has no flag from --config, and flags win over it",
+  async () => {
+    const config = JSON.stringify({ readOnlyRootfs: true, env: { A: "config", B: "config" } });
+    const script = 'echo "$A $B"; touch /x 2>/dev/null || echo read-only';
+    const ended = await run("config", ["--config", config, "-e", "B=flag", host.image, "sh", "-c", script]);
+    expect(ended).toEqual({ exitCode: 0, stdout: "config flag\nread-only\n", stderr: "" });
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "run --keep leaves session and container, and says which they are",
   async () => {
     const env = { GRPC_SOCKET_PATH: server.socketPath };
