@@ -38,7 +38,7 @@ function placeOf(token: string, filter: string): PagePlace {
   } catch {
     throw wrong("is not one that this server has given");
   }
-  const [value, key, of] = Array.isArray(parts) ? (parts as unknown[]) : [];
+  const [value, key, of]: readonly unknown[] = Array.isArray(parts) ? parts : [];
   const isValue = value === null || typeof value === "string" || typeof value === "number";
   if (!isValue || typeof key !== "string") throw wrong("is not one that this server has given");
   if (of !== filter) throw wrong("was given for another filter; keep the filter the same over all pages");
