@@ -17,7 +17,7 @@ function inputs(given: Partial<ConfigInputs> & { file?: string } = {}): ConfigIn
   const { file, ...rest } = given;
   const env = { HOME: "/home/ann", ...given.env };
   const readFile = (path: string): string | undefined => (path === FILE ? file : undefined);
-  return { flags: {}, readFile, uid: 1000, cwd: "/work", ...rest, env };
+  return { flags: {}, readFile, uid: 1000, cwd: "/home/me", ...rest, env };
 }
 
 /** The lines of the message that says what is wrong. */
@@ -112,14 +112,14 @@ test("loadConfig() gives root and the XDG rules their own defaults", () => {
 
 test("loadConfig() takes paths from the current folder, the file's folder, or home", () => {
   const of = (given: Parameters<typeof inputs>[0]) => loadConfig(inputs(given)).config.dataDir;
-  expect(of({ flags: { "data-dir": "data" } })).toBe("/work/data");
+  expect(of({ flags: { "data-dir": "data" } })).toBe("/home/me/data");
   expect(of({ file: 'data-dir = "data"' })).toBe("/home/ann/.config/baaaht/data");
   expect(of({ env: { BAAAHT_DATA_DIR: "~/data" } })).toBe("/home/ann/data");
 });
 
 test("loadConfig() demands a file that somebody named", () => {
   expect(mistakes({ flags: { config: "mine.toml" } })).toEqual([
-    "/work/mine.toml: there is no such file, but --config names it",
+    "/home/me/mine.toml: there is no such file, but --config names it",
   ]);
   expect(mistakes({ env: { BAAAHT_CONFIG: "/etc/mine.toml" } })).toEqual([
     "/etc/mine.toml: there is no such file, but BAAAHT_CONFIG names it",
