@@ -9,6 +9,7 @@ const maxEnv = 4_096;
 const maxArgumentBytes = 2 * 1024 * 1024;
 const maxImageLength = 512;
 const maxPathLength = 4_096;
+const maxMounts = 64;
 
 export interface ContainerLimits {
   readonly maxContainers: number;
@@ -25,7 +26,8 @@ export function configViolations(
   return [
     ...imageViolations(config.image),
     ...argumentViolations(config),
-    ...pathViolations(config.workingDir),
+    ...pathViolations(config.workingDir, "config.working_dir"),
+    ...mountViolations(config.mounts),
     ...labelViolations(config.labels, limits, "config.labels"),
     ...ownLabelViolations(config.labels),
     ...resourceViolations(config.limits, "config.resource_limits"),
@@ -82,8 +84,22 @@ function argumentViolations(config: ContainerConfig): readonly FieldViolation[] 
   return violations;
 }
 
-function pathViolations(path: string): readonly FieldViolation[] {
-  const field = "config.working_dir";
+function mountViolations(mounts: ContainerConfig["mounts"]): readonly FieldViolation[] {
+  if (mounts.length > maxMounts) {
+    const description = `has ${mounts.length} entries; at most ${maxMounts} are allowed`;
+    return [{ field: "config.mounts", description }];
+  }
+  return mounts.flatMap(({ source, target }, index) => {
+    const at = `config.mounts[${index}]`;
+    const violations = [...pathViolations(target, `${at}.target`)];
+    if (target === "") violations.push({ field: `${at}.target`, description: "is empty; name a path" });
+    if (source.length > maxPathLength || hasNul(source))
+      violations.push({ field: `${at}.source`, description: "is too long or has a NUL character" });
+    return violations;
+  });
+}
+
+function pathViolations(path: string, field: string): readonly FieldViolation[] {
   if (path === "") return [];
   if (!path.startsWith("/"))
     return [{ field, description: `is "${path.slice(0, 64)}", which is not an absolute path` }];

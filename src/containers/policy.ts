@@ -64,10 +64,28 @@ export function imageAllowed(image: string, allowed: readonly string[]): boolean
   if (allowed.length === 0) return true;
   const names = [image, withTag(image)];
   return allowed.some((pattern) => {
-    const parts = withTag(pattern).split("*").map(RegExp.escape);
-    const whole = new RegExp(`^${parts.join(".*")}$`);
-    return pattern === image || names.some((name) => whole.test(name));
+    const tagged = withTag(pattern);
+    return pattern === image || names.some((name) => matchesWildcard(name, tagged));
   });
+}
+
+/**
+ * Whether all of `text` is `pattern`, where `*` stands for any run of characters. Not as a regular expression: clients
+ * write the patterns, and one with many stars would take a backtracking matcher for ever.
+ */
+function matchesWildcard(text: string, pattern: string): boolean {
+  const [first = "", ...rest] = pattern.split("*");
+  const last = rest.pop();
+  if (last === undefined) return text === pattern;
+  if (!text.startsWith(first)) return false;
+  let at = first.length;
+  // The leftmost place of each part leaves the most room for those after it.
+  for (const part of rest) {
+    const found = text.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return text.length - last.length >= at && text.endsWith(last);
 }
 
 function imageRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
@@ -87,13 +105,19 @@ function limitRefusals(config: ContainerConfig, session: SessionConfig): readonl
     ["memory_bytes", config.limits.memoryBytes, session.limits.memoryBytes],
     ["pids_limit", config.limits.pidsLimit, session.limits.pidsLimit],
   ] as const;
-  return pairs
+  const swap = config.limits.memorySwap;
+  // Swap counts together with memory, so a limit on memory alone is one on both.
+  const mostSwap = session.limits.memorySwap === 0n ? session.limits.memoryBytes : session.limits.memorySwap;
+  return [...pairs, ["memory_swap", swap === -1n ? endless : swap, mostSwap] as const]
     .filter(([, asked, most]) => most > 0n && asked > most)
     .map(([name, asked, most]) => ({
       field: `config.resource_limits.${name}`,
-      description: `is ${asked}; the session has ${most}`,
+      description: `is ${asked === endless ? -1n : asked}; the session has ${most}`,
     }));
 }
+
+/** More than any number that the wire can carry. */
+const endless = 2n ** 63n;
 
 function mountRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
   if (config.mounts.length === 0 || session.policy.allowVolumeMount) return [];
