@@ -1,27 +1,18 @@
-import { type Call, systemCall } from "../call.ts";
-import { Failure, invalid } from "../failure.ts";
-import type { Exec } from "../runtime/runtime.ts";
-import { changed, put, remove } from "../store/store.ts";
-import {
-  type Container,
-  containerEvent,
-  containerTable,
-  knownContainer,
-  madeContainer,
-} from "./container.ts";
-import { callSource } from "./creation.ts";
+import type { Call } from "../call.ts";
+import { abortFailure, Failure, invalid } from "../failure.ts";
+import type { Exec, RuntimeId } from "../runtime/runtime.ts";
+import { type Container, containerTable, knownContainer, madeContainer } from "./container.ts";
 import {
   type ExecEnd,
-  type ExecId,
   type ExecInput,
   type ExecOutput,
   type ExecStart,
-  execTable,
   type OpenExec,
   signalOf,
   startViolations,
 } from "./exec.ts";
-import { engineSource } from "./observe.ts";
+import { ExecJournal } from "./exec-journal.ts";
+import { type Killing, killExec, unlessEnded } from "./exec-kill.ts";
 import type { ContainerParts } from "./parts.ts";
 import { untilAborted } from "./until-aborted.ts";
 
@@ -32,11 +23,13 @@ const drainMs = 2_000;
 export class Execs {
   readonly #parts: ContainerParts;
   readonly #maxExecs: number;
+  readonly #journal: ExecJournal;
   #running = 0;
 
   constructor(parts: ContainerParts, options: { readonly maxExecs: number }) {
     this.#parts = parts;
     this.#maxExecs = options.maxExecs;
+    this.#journal = new ExecJournal(parts);
   }
 
   /** How many run now. */
@@ -58,28 +51,44 @@ export class Execs {
   ): AsyncGenerator<ExecOutput, void, undefined> {
     const violations = startViolations(start);
     if (violations.length > 0) throw invalid("run a command", violations);
-    const { store, runtime } = this.#parts;
+    const { store } = this.#parts;
     const wanted = { id: start.containerId, doing: "run a command in container" };
     const container = knownContainer(await store.get(containerTable, start.containerId), wanted);
     const runtimeId = madeContainer(container, wanted.doing);
     if (this.#running >= this.#maxExecs) throw tooMany(this.#maxExecs);
     this.#running += 1;
     try {
-      await this.#parts.touch(container.sessionId);
-      await using exec = await runtime.exec(runtimeId, start, call.signal);
-      const open = await this.#begin(container, start, call);
+      await this.#touch(container);
+      if (call.signal.aborted) throw abortFailure(call.signal);
+      await using exec = await this.#start(runtimeId, start);
+      const open = await this.#begin({ exec, container, start, call });
       yield* this.#follow({ exec, open, container, start, input, call });
     } finally {
       this.#running -= 1;
     }
   }
 
-  /** Ends in the log what a server before this one has left running: nobody can know any more how it ended. */
+  /** See ExecJournal. */
   async settleLeftovers(call: Call): Promise<number> {
-    const { rows } = await this.#parts.store.list(execTable, { limit: 10_000 });
-    const end: ExecEnd = { kind: "unknown", reason: "the server stopped while it ran" };
-    for (const open of rows) await this.#finish(open, { end, call, source: engineSource });
-    return rows.length;
+    return await this.#journal.settleLeftovers(call);
+  }
+
+  /** The caller's going away doesn't cut this short: what has begun to run has to be killed, and that takes its handle. */
+  async #start(id: RuntimeId, start: ExecStart): Promise<Exec> {
+    const bound = new AbortController();
+    const late = new Failure(
+      "unavailable",
+      "Cannot run a command: the container engine did not begin in time",
+      {
+        reason: "TIMED_OUT",
+      },
+    );
+    const timer = setTimeout(() => bound.abort(late), this.#parts.times.operationMs);
+    try {
+      return await this.#parts.runtime.exec(id, start, bound.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async *#follow(running: Running): AsyncGenerator<ExecOutput, void, undefined> {
@@ -89,38 +98,50 @@ export class Execs {
       start.timeoutNs === 0n
         ? undefined
         : setTimeout(() => stopping.abort(timedOut), timerMs(start.timeoutNs));
-    const state: State = { end: undefined, signals: [], inputFailure: undefined };
+    const cut = AbortSignal.any([call.signal, stopping.signal]);
+    const state: State = {
+      end: undefined,
+      signals: [],
+      inputFailure: undefined,
+      killing: undefined,
+      lost: "",
+    };
     const pumping = this.#pump(running, state, stopping);
     try {
       yield { kind: "started", id: open.id };
-      const cut = AbortSignal.any([call.signal, stopping.signal]);
-      for await (const chunk of this.#output(exec, cut)) {
+      for await (const chunk of this.#output(exec, { cut, state })) {
         yield { kind: chunk.stream, data: chunk.data };
-        await this.#parts.touch(running.container.sessionId);
+        await this.#touch(running.container);
       }
-      state.end = await this.#outcome(running, state, stopping.signal);
+      state.end = await this.#outcome(running, state, cut);
+      const at = await this.#journal.finish(open, { end: state.end, call });
       if (state.inputFailure !== undefined) throw state.inputFailure;
-      const at = await this.#finish(open, { end: state.end, call });
       yield { kind: "end", end: state.end, at };
     } finally {
       clearTimeout(timer);
       stopping.abort(new Failure("cancelled", "Cannot go on with the command: its stream has ended"));
       await pumping;
-      if (state.end === undefined) await this.#abandon(running);
+      if (state.end === undefined) await this.#abandon(running, cut);
     }
   }
 
   /** The output until it ends, or until shortly after the command was killed because `cut` has aborted. */
-  async *#output(exec: Exec, cut: AbortSignal) {
+  async *#output(exec: Exec, { cut, state }: { readonly cut: AbortSignal; readonly state: State }) {
     const drained = new AbortController();
     const kill = () => {
       setTimeout(() => drained.abort(), drainMs).unref();
-      this.#parts.background.start("kill a command", (signal) => kill9(exec, signal));
+      state.killing = killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
+      state.killing.catch(() => {}); // its outcome is waited for later
     };
     if (cut.aborted) kill();
     else cut.addEventListener("abort", kill, { once: true });
     try {
       yield* untilAborted(exec.output, drained.signal);
+      if (drained.signal.aborted) state.lost = "its output went on after it was killed";
+    } catch (error) {
+      // The engine is gone or has cut the stream: that is told by the end, as every outcome is.
+      if (!(error instanceof Failure)) throw error;
+      state.lost = error.message;
     } finally {
       cut.removeEventListener("abort", kill);
     }
@@ -141,7 +162,8 @@ export class Execs {
       if (start.stdin && !stopping.signal.aborted) await exec.closeStdin();
     } catch (error) {
       if (stopping.signal.aborted || call.signal.aborted) return;
-      state.inputFailure = error;
+      // That the engine is gone is nothing that the caller did: the end frame tells of it.
+      if (!(error instanceof Failure && error.kind === "unavailable")) state.inputFailure = error;
       stopping.abort(error);
     }
   }
@@ -166,6 +188,11 @@ export class Execs {
       case "close_stdin":
         return await to.exec.closeStdin();
       case "resize":
+        if (!to.start.tty) {
+          throw invalid("size the terminal", [
+            { field: "resize", description: "came although start.tty was not set" },
+          ]);
+        }
         return await unlessEnded(to.exec, to.signal, () => to.exec.resize(frame, to.signal));
       case "signal": {
         const known = signalOf(frame.name);
@@ -180,15 +207,23 @@ export class Execs {
     }
   }
 
-  async #outcome({ exec, start, call }: Running, state: State, stopping: AbortSignal): Promise<ExecEnd> {
-    if (stopping.aborted && stopping.reason === timedOut)
-      return { kind: "timed_out", timeoutNs: start.timeoutNs };
-    if (stopping.aborted) return { kind: "cancelled", reason: "its input was wrong" };
-    if (call.signal.aborted) return { kind: "cancelled", reason: cancelReason(call) };
+  /** How it ended, of which `cut` (its time-out, its caller) is the reason only if it did not end by itself before. */
+  async #outcome({ exec, start }: Running, state: State, cut: AbortSignal): Promise<ExecEnd> {
+    const killing = await state.killing;
+    if (killing?.kind === "impossible")
+      return { kind: "unknown", reason: `${cutReason(cut)}, and it can't be killed: ${killing.reason}` };
+    if (killing?.kind === "killed" || (killing?.kind === "ended" && state.lost !== "")) {
+      if (cut.reason === timedOut) return { kind: "timed_out", timeoutNs: start.timeoutNs };
+      return { kind: "cancelled", reason: cutReason(cut) };
+    }
+    const signal = AbortSignal.timeout(this.#parts.times.operationMs);
     try {
-      const outcome = await exec.outcome(call.signal);
-      if (outcome.kind === "running")
-        return { kind: "unknown", reason: "its output ended while it was running" };
+      const outcome = await exec.outcome(signal);
+      if (outcome.kind === "running") {
+        // Nobody can read what it says any more.
+        await killExec(exec, signal);
+        return { kind: "unknown", reason: state.lost || "its output ended while it was running" };
+      }
       if (outcome.kind === "unknown") return outcome;
       const sent = state.signals.findLast(({ number }) => outcome.code === 128 + number);
       return sent
@@ -196,61 +231,37 @@ export class Execs {
         : { kind: "exited", code: outcome.code };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return { kind: "unknown", reason: error.message };
+      return { kind: "unknown", reason: state.lost || error.message };
     }
   }
 
-  async #begin(container: Container, start: ExecStart, call: Call): Promise<OpenExec> {
-    const { store, clock } = this.#parts;
-    const open: OpenExec = {
-      id: Bun.randomUUIDv7() as ExecId, // this is where exec ids are made
-      containerId: container.id,
-      sessionId: container.sessionId,
-      sessionLabels: container.sessionLabels,
-      command: start.command.map((word) => word.slice(0, 256)).slice(0, 16),
-      startedAt: clock(),
-    };
-    const data = { exec_id: open.id, command: open.command.join(" ").slice(0, 1_024) };
-    const { actor, correlationId } = call;
-    const event = containerEvent(container, {
-      type: "exec_started",
-      source: callSource,
-      at: open.startedAt,
-      actor,
-      correlationId,
-      data,
-    });
-    return await store.change({}, () => changed(open, [put(execTable, open)], [event]));
+  async #begin({ exec, container, start, call }: Omit<Running, "open" | "input">): Promise<OpenExec> {
+    try {
+      return await this.#journal.begin(container, start, call);
+    } catch (error) {
+      await killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
+      throw error;
+    }
   }
 
-  async #finish(
-    open: OpenExec,
-    finish: { readonly end: ExecEnd; readonly call: Call; readonly source?: string },
-  ): Promise<number> {
-    const { store, clock } = this.#parts;
-    const { end, call } = finish;
-    const at = clock();
-    const event = {
-      type: "exec_finished" as const,
-      source: finish.source ?? callSource,
-      at,
-      actor: call.actor,
-      correlationId: call.correlationId,
-      sessionId: open.sessionId,
-      containerId: open.containerId,
-      labels: open.sessionLabels,
-      data: { exec_id: open.id, ...endData(end) },
-    };
-    await store.change({}, () => changed(undefined, [remove(execTable, open.id)], [event]));
-    return at;
+  /** Its reader is gone: the command is killed, and the log says so. */
+  async #abandon({ exec, open, call }: Running, cut: AbortSignal): Promise<void> {
+    const reason = call.signal.aborted ? cutReason(cut) : "its caller went away";
+    const killing = await killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
+    const end: ExecEnd =
+      killing.kind === "impossible"
+        ? { kind: "unknown", reason: `${reason}, and it can't be killed: ${killing.reason}` }
+        : { kind: "cancelled", reason };
+    await this.#journal.finish(open, { end, call });
   }
 
-  /** The caller is gone: the command is killed, and the log says so. */
-  async #abandon({ exec, open, call }: Running): Promise<void> {
-    const end: ExecEnd = { kind: "cancelled", reason: cancelReason(call) };
-    await kill9(exec, AbortSignal.timeout(this.#parts.times.operationMs));
-    const by = call.signal.aborted ? { ...systemCall(call.signal), actor: call.actor } : call;
-    await this.#finish(open, { end, call: by });
+  /** A full disk, on which activity can't be noted, is no reason to end a command. */
+  async #touch({ sessionId }: Container): Promise<void> {
+    try {
+      await this.#parts.touch(sessionId);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+    }
   }
 }
 
@@ -268,6 +279,10 @@ interface State {
   /** Those that the caller has sent, in order. */
   readonly signals: { readonly name: string; readonly number: number }[];
   inputFailure: unknown;
+  /** Set when it was to be killed. */
+  killing: Promise<Killing> | undefined;
+  /** Why its output did not come to its end; empty if it did. */
+  lost: string;
 }
 
 const timedOut = new Failure("deadline_exceeded", "Cannot go on with the command: its timeout_ns is over");
@@ -277,42 +292,8 @@ function timerMs(timeoutNs: bigint): number {
   return Math.min(Number(timeoutNs / 1_000_000n), 2_147_483_647);
 }
 
-/** Does to a command what makes no difference to one that has ended meanwhile: its end is what the caller waits for. */
-async function unlessEnded(exec: Exec, signal: AbortSignal, act: () => Promise<void>): Promise<void> {
-  try {
-    await act();
-  } catch (error) {
-    const isRefusal =
-      error instanceof Failure && (error.kind === "failed_precondition" || error.kind === "not_found");
-    if (!isRefusal || (await exec.outcome(signal)).kind === "running") throw error;
-  }
-}
-
-async function kill9(exec: Exec, signal: AbortSignal): Promise<void> {
-  try {
-    await exec.signal("KILL", signal);
-  } catch (error) {
-    // It has ended already, or this engine gives no way to it; either way there is nothing more to do.
-    if (!(error instanceof Failure)) throw error;
-  }
-}
-
-function cancelReason(call: Call): string {
-  const { reason } = call.signal;
-  return reason instanceof Error ? reason.message : "its caller went away";
-}
-
-function endData(end: ExecEnd): Record<string, string> {
-  switch (end.kind) {
-    case "exited":
-      return { end: "exited", exit_code: String(end.code) };
-    case "signalled":
-      return { end: "signalled", signal: end.signal };
-    case "timed_out":
-      return { end: "timed_out", timeout_ns: String(end.timeoutNs) };
-    default:
-      return { end: end.kind, reason: end.reason };
-  }
+function cutReason(cut: AbortSignal): string {
+  return cut.reason instanceof Error ? cut.reason.message : "its caller went away";
 }
 
 function tooMany(most: number): Failure {
