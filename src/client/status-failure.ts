@@ -11,6 +11,12 @@ import { MAX_MESSAGE_BYTES } from "./connection.ts";
 /** The reason of the Failures that say that the connection was lost under a call. */
 export const CONNECTION_LOST = "CONNECTION_LOST";
 
+/** The reason of the Failures that say that a stream was ended because its client did not read it. */
+export const STREAM_NOT_READ = "STREAM_NOT_READ";
+
+/** What grpc-js says of a stream that was reset with ENHANCE_YOUR_CALM; a status would not have come through to us. */
+const RESET_CALM = "Bandwidth exhausted or memory limit exceeded";
+
 /** Which call a status is of. */
 export interface Asked {
   /** The method's name, such as `GetSession`. */
@@ -40,6 +46,13 @@ export function failureOf(status: StatusObject, asked: Asked): Failure {
         cause,
       });
     case STATUS_CODES.resource_exhausted:
+      if (status.details === RESET_CALM) {
+        return new Failure(
+          kind,
+          `Cannot go on with ${asked.method}: it was not read for too long, and the server has thrown away what was left`,
+          { reason: STREAM_NOT_READ, cause },
+        );
+      }
       return status.details.startsWith("Received message larger")
         ? new Failure(
             kind,

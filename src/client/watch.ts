@@ -10,6 +10,7 @@ import { backoffMs, pause } from "./backoff.ts";
 import type { Headers } from "./call-options.ts";
 import type { Client } from "./client.ts";
 import { isUnreachable } from "./connection.ts";
+import { STREAM_NOT_READ } from "./status-failure.ts";
 
 export interface WatchOptions {
   /** Which events; all of them without it. */
@@ -99,7 +100,9 @@ async function* subscribe(
 /** Whether the watch can go on behind what it has given. */
 function isInterruption(failure: Failure, place: Place): boolean {
   if (failure.kind === "unavailable") return place.begun || !isUnreachable(failure);
-  return failure.kind === "resource_exhausted" && failure.details.metadata?.cursor !== undefined;
+  const { reason, metadata } = failure.details;
+  if (failure.kind !== "resource_exhausted") return false;
+  return metadata?.cursor !== undefined || (place.begun && reason === STREAM_NOT_READ);
 }
 
 /** How far a watch has come in the log. */
