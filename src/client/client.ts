@@ -3,26 +3,10 @@ import { AgentService } from "../gen/proto/agent/v1/agent_pb.ts";
 import { GatewayService } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { type Calls, callsOf } from "./calls.ts";
+import type { ClientOptions, Reconnect } from "./client-options.ts";
 import { Transport } from "./transport.ts";
 
-export interface ClientOptions {
-  /** Where the server listens: `unix:///run/baaaht.sock`, the path of a socket, or `host:port`. */
-  readonly address: string;
-  /** The longest wait for a connection. Milliseconds; 30,000 by default. */
-  readonly dialTimeoutMs?: number;
-  /** Of calls with one answer that say nothing else. Milliseconds; 10,000 by default, 0 is without end. */
-  readonly callTimeoutMs?: number;
-  /** The longest pause between two attempts to connect or to repeat a call. Milliseconds; 5,000 by default. */
-  readonly reconnectIntervalMs?: number;
-  /** How often in a row a call is repeated and a watch resumed; 0, the default: until the deadline, if there is one. */
-  readonly reconnectMaxAttempts?: number;
-  /** Sent as `authorization: Bearer …` with each call. */
-  readonly token?: string;
-  /** Sent with each call; names in lower case, values in printable ASCII. */
-  readonly metadata?: Readonly<Record<string, string>>;
-  /** Sent with each call that has no correlation id of its own; without it the server makes one for each call. */
-  readonly correlationId?: string;
-}
+export type { ClientOptions, Reconnect };
 
 /** The server's services as plain functions. Whatever they throw is a `Failure`. */
 export interface Client extends AsyncDisposable {
@@ -41,12 +25,6 @@ export interface Client extends AsyncDisposable {
   ready(signal?: AbortSignal): Promise<void>;
   /** Told of how often calls are repeated and streams resumed; `watch` follows it too. */
   readonly reconnect: Reconnect;
-}
-
-export interface Reconnect {
-  readonly intervalMs: number;
-  /** 0: without end. */
-  readonly maxAttempts: number;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import type { Failure } from "../failure.ts";
 import { backoffMs } from "./backoff.ts";
-import type { Reconnect } from "./client.ts";
+import type { Reconnect } from "./client-options.ts";
 import { CONNECTION_LOST } from "./status-failure.ts";
 
 /**

@@ -3,7 +3,7 @@ import { Metadata } from "@grpc/grpc-js";
 import type { Failure } from "../failure.ts";
 import { type Address, parseAddress } from "./address.ts";
 import type { CallOptions } from "./call-options.ts";
-import type { ClientOptions, Reconnect } from "./client.ts";
+import type { ClientOptions, Reconnect } from "./client-options.ts";
 import { Connection, closed } from "./connection.ts";
 
 /** What the calls of one client share: the address, the connection of the unary calls, and what is under way. */

@@ -1,5 +1,16 @@
-import type { LogLevel, LogRecord } from "./log.ts";
 import { errorText, isError, plainValue } from "./log-value.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** One line before it is written. */
+export interface LogRecord {
+  readonly time: Date;
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: LogFields;
+}
 
 /** One line of JSON: `time` (ISO 8601, UTC), `level`, `message`, then the fields. An error is one text with its stack. */
 export function formatJson({ time, level, message, fields }: LogRecord): string {

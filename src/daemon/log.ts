@@ -1,9 +1,7 @@
 import { isatty } from "node:tty";
-import { formatJson, formatText } from "./log-lines.ts";
+import { formatJson, formatText, type LogFields, type LogLevel, type LogRecord } from "./log-lines.ts";
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
-
-export type LogFields = Readonly<Record<string, unknown>>;
+export type { LogFields, LogLevel, LogRecord };
 
 /** Where the server says what it does. Fields are for programs, the message is the same text each time. */
 export interface Log {
@@ -19,14 +17,6 @@ export interface Log {
 export interface RootLog extends Log {
   /** Takes effect for it and everything made from it. */
   setLevel(level: LogLevel): void;
-}
-
-/** One line before it is written. */
-export interface LogRecord {
-  readonly time: Date;
-  readonly level: LogLevel;
-  readonly message: string;
-  readonly fields: LogFields;
 }
 
 export interface LogOptions {
