@@ -389,7 +389,7 @@ describe("server-streaming handlers", () => {
           try {
             for (;;) {
               yield {};
-              await Bun.sleep(1);
+              await Bun.sleep(1); // a rhythm: the reader stops it
               call.signal.throwIfAborted();
             }
           } finally {

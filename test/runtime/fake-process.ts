@@ -91,7 +91,7 @@ export class FakeProcess {
       read: () => this.stdin.read(signal),
       unread: (data) => this.stdin.unread(data),
       size: () => (tty ? (this.size ?? { columns: 80, rows: 24 }) : undefined),
-      sleep: (ms) => unlessAborted(Bun.sleep(ms), signal),
+      sleep: (ms) => unlessAborted(Bun.sleep(ms), signal), // for scripts that sleep
       trap: (name, script) => {
         const number = signalNumber(name);
         if (number !== undefined) this.#traps.set(number, script);

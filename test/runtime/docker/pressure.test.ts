@@ -89,8 +89,9 @@ function descriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
-/** Waits for sockets to close, which the kernel tells nobody; idle connections of the agent may stay. */
+/** Waits for sockets to close; idle connections of the agent may stay. */
 async function released(before: number): Promise<void> {
+  // The kernel tells nobody.
   for (let tries = 0; tries < 200 && descriptors() > before + 16; tries++) await Bun.sleep(10);
   expect(descriptors()).toBeLessThanOrEqual(before + 16);
 }
