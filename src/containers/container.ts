@@ -96,6 +96,11 @@ export const engineLabels = {
   container: "baaaht.container",
 } as const;
 
+/** A container's name in the engine, which stands for the engine's id wherever that is not known. */
+export function engineName(id: ContainerId): RuntimeId {
+  return `baaaht-${id}` as RuntimeId; // by Runtime's contract a name works wherever an id does
+}
+
 /** Failures: NOT_FOUND when there is none. */
 export function knownContainer(
   container: Container | undefined,

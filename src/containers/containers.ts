@@ -1,6 +1,7 @@
 import type { Call } from "../call.ts";
+import type { Instant } from "../events/event.ts";
 import { abortFailure, Failure } from "../failure.ts";
-import type { LogOptions, OutputChunk, RuntimeId } from "../runtime/runtime.ts";
+import type { LogOptions, OutputChunk } from "../runtime/runtime.ts";
 import { type SessionId, sessionTable } from "../sessions/session.ts";
 import { counterTable } from "../store/counters.ts";
 import type { Listing } from "../store/store.ts";
@@ -9,13 +10,14 @@ import {
   type Container,
   type ContainerId,
   containerTable,
+  engineName,
   knownContainer,
   madeContainer,
   openContainers,
 } from "./container.ts";
 import { type Creating, Creation, callSource } from "./creation.ts";
 import { EngineLink, type EngineState } from "./engine-link.ts";
-import { observe } from "./observe.ts";
+import { engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 
 /** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
@@ -40,7 +42,14 @@ export interface ContainerPage {
 
 /** How a container ended. */
 export type Ended =
-  | { readonly kind: "exited"; readonly container: Container }
+  | {
+      readonly kind: "exited";
+      readonly exitCode: number;
+      readonly oomKilled: boolean;
+      readonly exitedAt: Instant;
+      /** The engine's words, where there are any. */
+      readonly reason: string;
+    }
   | { readonly kind: "removed"; readonly id: ContainerId; readonly reason: string };
 
 /** The use cases of containers, but for what runs inside them (execs.ts). */
@@ -52,8 +61,11 @@ export class Containers {
   /** @param onEngine hears of every change of the engine's state */
   constructor(parts: ContainerParts, onEngine: (state: EngineState) => void) {
     this.#parts = parts;
-    this.#creation = new Creation(parts);
     this.link = new EngineLink(parts, onEngine);
+    this.#creation = new Creation(parts, {
+      ready: (signal) => this.#engineReady(signal),
+      clearAway: (id) => this.link.refreshSoon(id),
+    });
   }
 
   /** See Creation.create. */
@@ -151,13 +163,15 @@ export class Containers {
     // The place in the log comes first: whatever ends the container after it is heard of.
     const after = this.#parts.log.tail;
     const { container } = await this.get(id);
-    if (container.life.state === "exited") return { kind: "exited", container };
+    if (container.life.state === "exited") return { ...container.life, kind: "exited" };
     const filter = { containerId: id };
     for await (const item of this.#parts.log.follow({ after, filter, signal: call.signal })) {
       if (item.kind !== "event") continue;
       const { type, data } = item.event;
       const now = await this.#parts.store.get(containerTable, id);
-      if (now?.life.state === "exited") return { kind: "exited", container: now };
+      if (now?.life.state === "exited") return { ...now.life, kind: "exited" };
+      // It may have been removed or started anew since, and still it has ended.
+      if (type === "container_stopped" && data !== undefined) return exitedAs(data);
       if (type === "container_removed" || type === "container_error") {
         return { kind: "removed", id, reason: data?.reason ?? "" };
       }
@@ -186,7 +200,7 @@ export class Containers {
     const removals = (session?.containerIds ?? []).map(async (text) => {
       const id = text as ContainerId; // containerIds holds nothing else
       this.#creation.abandon(id, closing);
-      using _held = await this.#parts.locks.hold(id, call.signal);
+      using _held = await this.#holdInTime(id, call);
       const container = await this.link.refreshHeld(id, call);
       if (container === undefined) return;
       const ended =
@@ -204,6 +218,7 @@ export class Containers {
     const container = knownContainer(await store.get(containerTable, id), { id, doing: "stop container" });
     const runtimeId = madeContainer(container, "stop container");
     await this.#parts.touch(container.sessionId);
+    const askedAt = clock();
     const within = AbortSignal.any([call.signal, AbortSignal.timeout(graceMs + times.operationMs)]);
     await runtime.stop(runtimeId, { graceMs }, within);
     const facts = await runtime.inspect(runtimeId, within);
@@ -215,14 +230,13 @@ export class Containers {
       throw new Failure("not_found", `Cannot stop container "${id}": it was removed in the engine`);
     }
     const { actor, correlationId } = call;
-    const observing = {
-      at: clock(),
-      actor,
-      correlationId,
-      source: callSource,
-      reason: "it was stopped by a call",
-    };
-    return await store.change({}, () => observe(container, facts, observing));
+    const endedBefore = facts.exitedAt !== undefined && facts.exitedAt < askedAt;
+    const why = endedBefore
+      ? { source: engineSource, reason: "" }
+      : { source: callSource, reason: "it was stopped by a call" };
+    return await store.change({}, () =>
+      observe(container, facts, { at: clock(), actor, correlationId, ...why }),
+    );
   }
 
   async #removeHeld(container: Container, call: Call, reason: string): Promise<void> {
@@ -239,12 +253,37 @@ export class Containers {
       container.id,
       new Failure("aborted", `Cannot create container "${container.id}": it was removed by force`),
     );
+    await this.#kill(container.id, call.signal);
+  }
+
+  /** Holds a container of a session that closes; who stops it with a longer grace than that has is cut short. */
+  async #holdInTime(id: ContainerId, call: Call): Promise<Disposable> {
+    const { locks, background, times } = this.#parts;
+    const patience = setTimeout(
+      () => background.start("cut a stop short", (signal) => this.#kill(id, signal)),
+      times.closeGraceMs,
+    );
     try {
-      await this.#parts.runtime.kill(container.name as RuntimeId, { signalName: "KILL" }, call.signal); // the name stands for the id
+      return await locks.hold(id, call.signal);
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  async #kill(id: ContainerId, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#parts.runtime.kill(engineName(id), { signalName: "KILL" }, signal);
     } catch (error) {
       // It may have ended in the meantime; the removal finds out what is true.
       if (!(error instanceof Failure)) throw error;
     }
+  }
+
+  /** A link that is up is believed; the engine itself is asked otherwise, since it may have come back this moment. */
+  async #engineReady(signal: AbortSignal): Promise<void> {
+    if (this.link.state.kind === "up") return;
+    const bound = AbortSignal.timeout(this.#parts.times.operationMs);
+    await this.#parts.runtime.info(AbortSignal.any([signal, bound]));
   }
 
   #view(container: Container): ContainerView {
@@ -262,4 +301,14 @@ export class Containers {
         return { kind: "no", reason: state.reason };
     }
   }
+}
+
+function exitedAs(data: Readonly<Record<string, string>>): Ended {
+  return {
+    kind: "exited",
+    exitCode: Number(data.exit_code ?? 0),
+    oomKilled: data.oom_killed === "true",
+    exitedAt: Date.parse(data.exited_at ?? ""),
+    reason: "",
+  };
 }

@@ -19,6 +19,7 @@ import {
   type ContainerId,
   containerTable,
   engineLabels,
+  engineName,
   openContainers,
 } from "./container.ts";
 import { type ContainerLimits, configViolations } from "./container-limits.ts";
@@ -38,14 +39,24 @@ export interface Creating {
 /** The part that speaks in events of container calls. */
 export const callSource = "orchestrator.grpc";
 
+/** What a creation needs of the link to the engine. */
+export interface CreationEngine {
+  /** Throws UNAVAILABLE when it can't be used. */
+  readonly ready: (signal: AbortSignal) => Promise<void>;
+  /** Clears away, as soon as that is possible, what a creation has left behind. */
+  readonly clearAway: (id: ContainerId) => void;
+}
+
 /** Makes containers: the intent first, then the engine's work, then what the engine says of it. */
 export class Creation {
   readonly #parts: ContainerParts;
+  readonly #engine: CreationEngine;
   /** The creations under way, so that a closing session can end them. */
   readonly #underWay = new Map<ContainerId, AbortController>();
 
-  constructor(parts: ContainerParts) {
+  constructor(parts: ContainerParts, engine: CreationEngine) {
     this.#parts = parts;
+    this.#engine = engine;
   }
 
   /**
@@ -58,6 +69,8 @@ export class Creation {
   async create(creating: Creating, call: Call): Promise<Container> {
     const violations = configViolations(creating.config, this.#parts.limits);
     if (violations.length > 0) throw invalid("create a container", violations);
+    // Before the intent: one that nobody can act on would stay, and count, until the engine is back.
+    await this.#engine.ready(call.signal);
     const id = Bun.randomUUIDv7() as ContainerId; // this is where container ids are made
     const ending = new AbortController();
     this.#underWay.set(id, ending);
@@ -65,13 +78,13 @@ export class Creation {
       using _held = await this.#parts.locks.hold(id, call.signal);
       const intent = await this.#intend(id, creating, call);
       if ("again" in intent) {
-        return (await this.#madeBefore(intent.again, call)) ?? (await this.create(creating, call));
+        return (await this.#madeBefore(intent, call)) ?? (await this.create(creating, call));
       }
       const signal = AbortSignal.any([call.signal, ending.signal]);
       try {
         return await this.#make(intent, creating.pull, { ...call, signal });
       } catch (error) {
-        await this.#undo(intent.container, error);
+        if ((await this.#undo(intent.container, error)) === "left") this.#engine.clearAway(id);
         throw error;
       }
     } finally {
@@ -172,47 +185,59 @@ export class Creation {
   async #undo(container: Container, error: unknown): Promise<"undone" | "left"> {
     const { runtime, store, clock, times } = this.#parts;
     const call = systemCall(AbortSignal.timeout(times.operationMs));
-    // The name stands for the id: the engine may have made it although its answer never came.
-    const removed = await runtime.remove(container.name as RuntimeId, call.signal).then(
-      () => true,
-      () => false,
-    );
-    if (!removed) return "left";
     const reason = error instanceof Error ? error.message : String(error);
-    await store.change(
-      {
-        session: { table: sessionTable, key: container.sessionId },
-        open: { table: counterTable, key: openContainers },
-      },
-      (loaded) =>
-        forget(
-          { container, ...loaded },
-          { ...call, at: clock(), source: callSource, reason, type: "container_error" },
-        ),
-    );
-    return "undone";
+    try {
+      // By its name: the engine may have made it although its answer never came.
+      await runtime.remove(engineName(container.id), call.signal);
+      await store.change(
+        {
+          session: { table: sessionTable, key: container.sessionId },
+          open: { table: counterTable, key: openContainers },
+        },
+        (loaded) =>
+          forget(
+            { container, ...loaded },
+            { ...call, at: clock(), source: callSource, reason, type: "container_error" },
+          ),
+      );
+      return "undone";
+    } catch (undoing) {
+      // The creation's own error is what its caller has to hear.
+      if (!(undoing instanceof Failure)) throw undoing;
+      return "left";
+    }
   }
 
   /**
-   * The container that the same request has made before; waits for it while it is being made. `undefined` when a server
-   * before this one began it and stopped in the middle: that is cleared away, and it has to be made anew.
+   * The container that the same request has made before; waits for it while it is being made. `undefined` when nothing
+   * came of it, so that it has to be made anew: it failed while this one waited, or a server before this one stopped in
+   * the middle, which is cleared away.
    */
-  async #madeBefore(id: ContainerId, call: Call): Promise<Container | undefined> {
+  async #madeBefore({ again: id, answerRow }: Repeated, call: Call): Promise<Container | undefined> {
     using _held = await this.#parts.locks.hold(id, call.signal);
     const container = await this.#parts.store.get(containerTable, id);
     if (container !== undefined && container.life.state !== "creating") return container;
     if (container !== undefined) {
       const stopped = new Failure("aborted", "the server stopped while it was being created");
       if ((await this.#undo(container, stopped)) === "undone") return undefined;
+      throw new Failure(
+        "unavailable",
+        `Cannot create container "${id}" again: what the first request with this key has left can't be cleared away yet`,
+      );
     }
-    throw new Failure(
-      "aborted",
-      `Cannot create container "${id}" again: the first request with this key has failed or it was removed`,
-    );
+    // A creation that fails takes its answer along.
+    if ((await this.#parts.store.get(answerTable, answerRow))?.subject !== id) return undefined;
+    throw new Failure("aborted", `Cannot create container "${id}" again: it was made and removed since`);
   }
 }
 
-type Intent = NewIntent | { readonly again: ContainerId };
+type Intent = NewIntent | Repeated;
+
+/** The request's idempotency key was used before. */
+interface Repeated {
+  readonly again: ContainerId;
+  readonly answerRow: string;
+}
 
 interface NewIntent {
   readonly container: Container;
@@ -253,13 +278,14 @@ function intendContainer(
   const { session } = loaded;
   const { id, config, once, at } = wanted;
   const again = once && answered(loaded.answer, once, at);
-  if (again !== undefined) return unchanged({ again: again as ContainerId }); // answers of this kind are made below, from an id
+  // as: answers of this kind are made below, from an id
+  if (again !== undefined) return unchanged({ again: again as ContainerId, answerRow: once?.row ?? "" });
   refuseTooMany(loaded, wanted.limits);
   const hardened = hardenedSpec(config, { session: session.config, defaults: wanted.defaults });
   const container: Container = {
     id,
     sessionId: session.id,
-    name: `baaaht-${id}`,
+    name: engineName(id),
     config: {
       ...config,
       limits: {

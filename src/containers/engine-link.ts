@@ -2,7 +2,7 @@ import { type Call, systemCall } from "../call.ts";
 import { Bell } from "../events/bell.ts";
 import type { EventType, Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
-import type { ContainerFacts, RuntimeEvent, RuntimeId } from "../runtime/runtime.ts";
+import type { ContainerFacts, RuntimeEvent } from "../runtime/runtime.ts";
 import { sessionTable } from "../sessions/session.ts";
 import { counterTable } from "../store/counters.ts";
 import { changed } from "../store/store.ts";
@@ -11,6 +11,7 @@ import {
   type ContainerId,
   containerTable,
   engineLabels,
+  engineName,
   openContainers,
 } from "./container.ts";
 import { engineSource, forget, lifeOf, observe } from "./observe.ts";
@@ -25,6 +26,8 @@ export type EngineState =
 /** Waits between attempts to reach a lost engine: from the first to the last, in milliseconds. */
 const firstRetryMs = 100;
 const lastRetryMs = 2_000;
+/** The last wait between attempts at one container with which an engine that answers can't do what it should. */
+const lastRefreshRetryMs = 30_000;
 
 /** The engine's words for what can change a row; the others (exec, attach, resize) are passed over. */
 const telling = new Set([
@@ -97,15 +100,15 @@ export class EngineLink {
     const container = await store.get(containerTable, id);
     const signal = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
     if (container === undefined) {
-      await runtime.remove(`baaaht-${id}` as RuntimeId, signal); // its name, which stands for the id
+      await runtime.remove(engineName(id), signal);
       return undefined;
     }
     const { life } = container;
     if (life.state === "creating") {
-      await runtime.remove(container.name as RuntimeId, signal); // likewise
+      await runtime.remove(engineName(id), signal);
       await this.forgetHeld(container, call, {
         type: "container_error",
-        reason: "the server stopped while it was being created",
+        reason: "its creation was cut off, by the end of the server or the loss of the engine",
       });
       return undefined;
     }
@@ -171,14 +174,17 @@ export class EngineLink {
     if (id === undefined) return;
     if (event.action === "create") {
       // Its creation is waited for elsewhere, unless its caller had given up before the engine was done.
-      if ((await this.#parts.store.get(containerTable, id)) === undefined) this.#refreshSoon(id);
+      if ((await this.#parts.store.get(containerTable, id)) === undefined) this.refreshSoon(id);
     } else if (telling.has(event.action.split(":")[0] ?? "")) {
-      this.#refreshSoon(id);
+      this.refreshSoon(id);
     }
   }
 
-  /** One refresh at a time for each container, and one more if something happened during it. */
-  #refreshSoon(id: ContainerId): void {
+  /**
+   * Brings a row to what the engine says, in the background and until it is done: one refresh at a time for each
+   * container, and one more if something happened during it.
+   */
+  refreshSoon(id: ContainerId): void {
     if (this.#refreshing.has(id)) {
       this.#refreshing.set(id, "again");
       return;
@@ -188,15 +194,31 @@ export class EngineLink {
       try {
         do {
           this.#refreshing.set(id, "once");
-          await this.refresh(id, systemCall(signal));
+          await this.#refreshUntilDone(id, signal);
         } while (this.#refreshing.get(id) === "again");
-      } catch (error) {
-        // An engine that is gone is found by the watch, which compares everything when it is back.
-        if (!(error instanceof Failure)) throw error;
       } finally {
         this.#refreshing.delete(id);
       }
     });
+  }
+
+  async #refreshUntilDone(id: ContainerId, signal: AbortSignal): Promise<void> {
+    const bell = new Bell();
+    signal.addEventListener("abort", bell.ring, { once: true });
+    try {
+      for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, lastRefreshRetryMs)) {
+        try {
+          return await this.refresh(id, systemCall(signal));
+        } catch (error) {
+          if (!(error instanceof Failure)) throw error;
+          // A lost engine is compared with all rows when it is back.
+          if (signal.aborted || this.#state.kind === "lost") return;
+        }
+        await bell.wait(retryMs);
+      }
+    } finally {
+      signal.removeEventListener("abort", bell.ring);
+    }
   }
 
   async #reconcile(call: Call): Promise<void> {
@@ -213,8 +235,18 @@ export class EngineLink {
     for (const id of facts.keys()) differing.push(id as ContainerId); // our label's value, of our install
     for (const id of differing) {
       // Somebody works on it and will leave it true: a creation under way, a stop with its grace.
-      if (this.#parts.locks.held(id)) this.#refreshSoon(id);
-      else await this.refresh(id, call);
+      if (this.#parts.locks.held(id)) this.refreshSoon(id);
+      else await this.#refreshOrLater(id, call);
+    }
+  }
+
+  /** One container that the engine can't handle must not keep all others unknown. */
+  async #refreshOrLater(id: ContainerId, call: Call): Promise<void> {
+    try {
+      await this.refresh(id, call);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind === "unavailable") throw error;
+      this.refreshSoon(id);
     }
   }
 
@@ -238,7 +270,10 @@ export class EngineLink {
   }
 
   async #lost(reason: string): Promise<void> {
-    if (this.#state.kind === "lost") return;
+    if (this.#state.kind === "lost") {
+      this.#state = { ...this.#state, reason };
+      return;
+    }
     this.#state = { kind: "lost", since: this.#parts.clock(), reason };
     this.#onState(this.#state);
     this.#settled.resolve();

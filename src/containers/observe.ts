@@ -130,6 +130,7 @@ function stepEvents(before: Container, after: Container, observing: Observing): 
   } else if (is.state === "exited" && !(was.state === "exited" && was.exitedAt === is.exitedAt)) {
     add("container_stopped", {
       exit_code: String(is.exitCode),
+      exited_at: new Date(is.exitedAt).toISOString(),
       oom_killed: String(is.oomKilled),
       ...(reason === "" ? {} : { reason }),
     });

@@ -1,5 +1,5 @@
 import type { ContainerId } from "../containers/container.ts";
-import type { Containers, ContainerView } from "../containers/containers.ts";
+import type { Containers } from "../containers/containers.ts";
 import type { EventLog } from "../events/log.ts";
 import { Failure, invalid } from "../failure.ts";
 import {
@@ -91,7 +91,14 @@ export function containerCalls(parts: ContainerCallParts): Handlers<typeof Orche
           },
         );
       }
-      return { containerId: id, ...endOf({ container: ended.container, known: { kind: "yes" } }) };
+      return {
+        containerId: id,
+        state: ContainerState.EXITED,
+        exitCode: ended.exitCode,
+        oomKilled: ended.oomKilled,
+        exitedAt: timestamp(ended.exitedAt),
+        stateReason: ended.reason,
+      };
     },
 
     streamContainerLogs: async function* (request, call) {
@@ -106,19 +113,6 @@ export function containerCalls(parts: ContainerCallParts): Handlers<typeof Orche
         };
       }
     },
-  };
-}
-
-function endOf(view: ContainerView) {
-  const { life } = view.container;
-  if (life.state !== "exited") return { state: ContainerState.UNKNOWN };
-  const { exitCode, oomKilled, exitedAt, reason } = life;
-  return {
-    state: toWireContainerState(view),
-    exitCode,
-    oomKilled,
-    exitedAt: timestamp(exitedAt),
-    stateReason: reason,
   };
 }
 

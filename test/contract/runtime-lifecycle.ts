@@ -165,6 +165,16 @@ function stopping(subject: Subject): void {
 }
 
 function removing(subject: Subject): void {
+  test("a container's name works wherever its id does", async () => {
+    const spec = subject.script(FOREVER);
+    const id = await subject.started(spec);
+    const name = spec.name as RuntimeId; // as: that is what is promised
+    expect(await subject.runtime.inspect(name, soon())).toMatchObject({ id, state: "running" });
+    await subject.runtime.kill(name, { signalName: "KILL" }, soon());
+    await subject.runtime.remove(name, soon());
+    expect(await subject.runtime.inspect(id, soon())).toBeUndefined();
+  });
+
   test("remove() works in every state, and again", async () => {
     const { runtime } = subject;
     const running = await subject.started(subject.script(FOREVER));

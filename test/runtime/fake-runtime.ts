@@ -150,7 +150,7 @@ export class FakeRuntime implements Runtime {
     if (!container.isLive || process === undefined) return;
     this.#thaw(container);
     process.signal(15);
-    await this.#wait(Promise.race([process.exited, Bun.sleep(graceMs)]), signal);
+    await this.#wait(Promise.race([process.exited, Bun.sleep(graceMs)]), signal); // as engines do
     process.signal(9);
     await this.#wait(process.exited, signal);
     this.#tell(container, "stop");
@@ -192,18 +192,18 @@ export class FakeRuntime implements Runtime {
 
   async remove(id: RuntimeId, signal: AbortSignal): Promise<void> {
     await this.#enter("remove", `remove ${named(id)}`, signal);
-    const container = this.#containers.get(id);
+    const container = this.#named(id);
     if (container === undefined) return;
     if (container.isLive) {
       container.process?.signal(9);
       await this.#wait(container.process?.exited ?? Promise.resolve(0), signal);
     }
-    if (this.#containers.delete(id)) this.#tell(container, "destroy");
+    if (this.#containers.delete(container.id)) this.#tell(container, "destroy");
   }
 
   async inspect(id: RuntimeId, signal: AbortSignal): Promise<ContainerFacts | undefined> {
     await this.#enter("inspect", `inspect ${named(id)}`, signal);
-    return this.#containers.get(id)?.facts();
+    return this.#named(id)?.facts();
   }
 
   async list(
@@ -235,7 +235,7 @@ export class FakeRuntime implements Runtime {
     const { process } = container;
     const ask = async (asking: AbortSignal): Promise<"known" | "forgotten"> => {
       await this.#enter("exec-inspect", doing, asking);
-      return this.#containers.has(id) && container.process === process ? "known" : "forgotten";
+      return this.#containers.has(container.id) && container.process === process ? "known" : "forgotten";
     };
     const stream = AbortSignal.any([signal, this.#up.signal]);
     return new FakeExec({ container, spec, signal: stream, ask, aborted: abortFailure });
@@ -261,7 +261,7 @@ export class FakeRuntime implements Runtime {
   async #enter(call: string, doing: string, signal: AbortSignal): Promise<void> {
     this.calls.set(call, (this.calls.get(call) ?? 0) + 1);
     if (signal.aborted) throw abortFailure(signal);
-    await this.#wait(Bun.sleep(this.delayMs), signal);
+    await this.#wait(Bun.sleep(this.delayMs), signal); // a slow engine, when a test wants one
     if (this.#down !== undefined) throw this.#unavailable(doing);
     const failure = this.#failNext.get(call);
     this.#failNext.delete(call);
@@ -276,8 +276,14 @@ export class FakeRuntime implements Runtime {
     }
   }
 
+  /** By its id or its name. */
+  #named(id: RuntimeId): FakeContainer | undefined {
+    const byId = this.#containers.get(id);
+    return byId ?? [...this.#containers.values()].find(({ spec }) => spec.name === id);
+  }
+
   #find(id: RuntimeId, doing: string): FakeContainer {
-    const container = this.#containers.get(id);
+    const container = this.#named(id);
     if (container === undefined) throw new Failure("not_found", `Cannot ${doing}: No such container: ${id}`);
     return container;
   }
