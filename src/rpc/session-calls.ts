@@ -1,12 +1,17 @@
 import type { EventLog } from "../events/log.ts";
 import { invalid } from "../failure.ts";
-import type { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import {
+  GetSessionResponseSchema,
+  type OrchestratorService,
+} from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import type { Messages } from "../messages/messages.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { askedBy } from "./asked-by.ts";
+import { encode } from "./encoded.ts";
 import type { Handlers } from "./handlers.ts";
 import { pageOf, tokenOf } from "./paging.ts";
+import { SessionAnswers } from "./session-answers.ts";
 import { patchOf } from "./session-patch.ts";
 import { draftOf, toWireMessage } from "./wire-message.ts";
 import { configOf, metadataOf, sessionFilterOf, toWireSession, toWireSessionState } from "./wire-session.ts";
@@ -27,6 +32,7 @@ const defaultMessageLimit = 100;
 /** OrchestratorService's calls about sessions and their messages. */
 export function sessionCalls(parts: SessionCallParts): Handlers<typeof OrchestratorService> {
   const { sessions, messages, log, maxPageSize } = parts;
+  const answers = new SessionAnswers();
   return {
     createSession: async (request, call) => {
       const wanted = {
@@ -44,9 +50,16 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
       const limit = messageLimitOf(request.messageLimit, maxPageSize);
       const session = await sessions.get(id);
       const activity = await sessions.activity(id);
+      const parts = { session, activity, messageLimit: limit };
+      const kept = answers.get(parts);
+      if (kept !== undefined) return kept;
       const newest =
         activity === undefined || activity.messageCount === 0 ? [] : await messages.newest(id, limit);
-      return { session: toWireSession(session, { activity, messages: newest }) };
+      const answer = encode(GetSessionResponseSchema, {
+        session: toWireSession(session, { activity, messages: newest }),
+      });
+      answers.keep(parts, answer);
+      return answer;
     },
 
     listSessions: async (request) => {

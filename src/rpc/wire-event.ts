@@ -1,4 +1,4 @@
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { EventType, LogEvent, Priority } from "../events/event.ts";
 import type { EventFilter } from "../events/filter.ts";
 import type { LogItem } from "../events/log.ts";
@@ -10,14 +10,14 @@ import {
   type EventFilter as WireFilter,
   EventType as WireType,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
-import { Encoded } from "./encoded.ts";
+import { type Encoded, encode } from "./encoded.ts";
 import { instantOf, knownEnum, timestamp } from "./wire-values.ts";
 
 /** An event of the log as the wire has it: made and encoded once, however many readers get it. */
 export function encodedEvent(event: LogEvent, cursor: string): Encoded {
   const known = encodings.get(event);
   if (known !== undefined) return known;
-  const encoded = new Encoded(toBinary(EventSchema, create(EventSchema, toWireEvent(event, cursor))));
+  const encoded = encode(EventSchema, toWireEvent(event, cursor));
   encodings.set(event, encoded);
   return encoded;
 }
@@ -95,6 +95,7 @@ const wireTypes: Readonly<Record<EventType, WireType>> = {
   system_shutdown: WireType.SYSTEM_SHUTDOWN,
 };
 
+// The names are the keys of wireTypes, which are all event types.
 const typesByNumber = new Map(Object.entries(wireTypes).map(([name, number]) => [number, name as EventType]));
 
 function typeOf(wire: WireType): EventType {
