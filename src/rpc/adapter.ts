@@ -4,6 +4,7 @@ import { Failure } from "../failure.ts";
 import { answerBidiStreaming } from "./bidi-streaming.ts";
 import type { Call, Caller } from "./call.ts";
 import { answerClientStreaming } from "./client-streaming.ts";
+import { Departures } from "./departures.ts";
 import type { Edge } from "./edge.ts";
 import type {
   BidiStreamingHandler,
@@ -68,6 +69,7 @@ export function createServer(options: RpcServerOptions): RpcServer {
       maxSendBytes,
       patience: new Patience(options.stalledAfterMs ?? STALLED_AFTER_MS),
       nudges: new Nudges(),
+      departures: new Departures(),
       inProgress: 0,
       maxInProgress: options.maxCalls ?? MAX_CALLS,
       open: new Set(),
@@ -164,13 +166,13 @@ function answering(method: Method, description: DescMethod, handler: unknown): A
   // Handlers<S> gives each method a handler of its kind, which the loop over the methods can't express.
   switch (description.methodKind) {
     case "unary":
-      return answerUnary(method, handler as UnaryHandler);
+      return answerUnary(method, handler as UnaryHandler); // of this kind, see above
     case "server_streaming":
-      return answerServerStreaming(method, handler as ServerStreamingHandler);
+      return answerServerStreaming(method, handler as ServerStreamingHandler); // of this kind, see above
     case "client_streaming":
-      return answerClientStreaming(method, handler as ClientStreamingHandler);
+      return answerClientStreaming(method, handler as ClientStreamingHandler); // of this kind, see above
     case "bidi_streaming":
-      return answerBidiStreaming(method, handler as BidiStreamingHandler);
+      return answerBidiStreaming(method, handler as BidiStreamingHandler); // of this kind, see above
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Failure } from "../failure.ts";
 import type { Call, Caller } from "./call.ts";
+import type { Departures } from "./departures.ts";
 import type { Http2Connection } from "./http2.ts";
 import type { Nudges } from "./nudges.ts";
 import type { Patience } from "./patience.ts";
@@ -13,6 +14,7 @@ export interface Edge {
   readonly maxSendBytes: number;
   readonly patience: Patience;
   readonly nudges: Nudges;
+  readonly departures: Departures;
   /** How many calls are in progress, and how many may be; a call over that is refused. */
   inProgress: number;
   readonly maxInProgress: number;

@@ -20,16 +20,11 @@ export function answerUnary(method: Method, handler: UnaryHandler): Answering {
   function respond(value: Answer, call: ServedCall): void {
     if (call.ended) return;
     try {
-      call.send(encodeAnswer(method, value), ignore);
+      method.edge.departures.send(call, encodeAnswer(method, value));
     } catch (error) {
       call.fail(error);
-      return;
     }
-    call.succeed();
   }
 
   return (wire) => wire.start(new SingleRequest(wire, method, answer));
 }
-
-/** The status waits for the answer in HTTP/2 anyway. */
-function ignore(): void {}
