@@ -115,6 +115,18 @@ func run(socket, image string) error {
 	if err != nil {
 		return err
 	}
+	if err := read(ctx, client, created.SessionId, container.ContainerId); err != nil {
+		return err
+	}
+	stopped, err := client.StopContainer(ctx, &orchestratorv1.StopContainerRequest{
+		ContainerId: container.ContainerId,
+		TimeoutNs:   1_000_000_000, // between SIGTERM and SIGKILL; sleep ignores the first
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("container:", stopped.State)
+
 	explain(client.GetSession(ctx, &orchestratorv1.GetSessionRequest{
 		SessionId: "00000000-0000-7000-8000-000000000000",
 	}))
@@ -137,6 +149,31 @@ func run(socket, image string) error {
 	}
 	fmt.Printf("watch: %d events over %d connections\n", len(seen.events), seen.connections)
 	return sameAsLog(ctx, client, created.SessionId, seen.events)
+}
+
+// read asks for what is there.
+func read(ctx context.Context, client orchestratorv1.OrchestratorServiceClient, sessionID, containerID string) error {
+	sessions, err := client.ListSessions(ctx, &orchestratorv1.ListSessionsRequest{
+		Filter: &orchestratorv1.SessionFilter{
+			State:   orchestratorv1.SessionState_SESSION_STATE_ACTIVE,
+			OwnerId: "user-123",
+			Labels:  map[string]string{"example": "go"},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	session, err := client.GetSession(ctx, &orchestratorv1.GetSessionRequest{SessionId: sessionID})
+	if err != nil {
+		return err
+	}
+	container, err := client.GetContainer(ctx, &orchestratorv1.GetContainerRequest{ContainerId: containerID})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("read: session %d of %d, %q, %s\n", len(sessions.Sessions), sessions.TotalCount,
+		session.Session.Context.Messages[0].Content, container.Container.State)
+	return nil
 }
 
 func dial(socket string) (*grpc.ClientConn, error) {

@@ -52,6 +52,8 @@ test(
       cwd,
       env,
     });
+    expect(printed).toMatch(/^read: session 1 of 1, "Hello, orchestrator!", CONTAINER_STATE_RUNNING$/m);
+    expect(printed).toMatch(/^container: CONTAINER_STATE_EXITED$/m);
     for (const line of shown("GO", { notFound: "NotFound", invalid: "InvalidArgument" }))
       expect(printed).toMatch(line);
   },
