@@ -1,6 +1,6 @@
 import type { Call } from "../call.ts";
 import type { Instant } from "../events/event.ts";
-import { abortFailure } from "../failure.ts";
+import { abortFailure, Failure } from "../failure.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
 import type { Listing, Store } from "../store/store.ts";
@@ -227,7 +227,8 @@ export class Sessions {
 
   /**
    * Counts as activity that leaves no row of its own: a frame on a stream, traffic of an exec. Written at most once in
-   * a tenth of the idle time-out (and a second), so it may be called for every frame.
+   * a tenth of the idle time-out (and a second), so it may be called for every frame. Does not fail because it can't be
+   * written: what the session is used for goes on.
    */
   async touch(id: SessionId): Promise<void> {
     const session = await this.#store.get(sessionTable, id);
@@ -237,15 +238,19 @@ export class Sessions {
     if (Math.abs(at - (this.#touched.get(id) ?? 0)) < everyMs) return;
     if (this.#touched.size > 10_000) this.#touched.clear();
     this.#touched.set(id, at);
-    await this.#store.change(
-      { session: { table: sessionTable, key: id }, activity: { table: activityTable, key: id } },
-      (loaded) => {
-        if (loaded.session?.life.state !== "active") return unchanged(undefined);
-        const { activity: before } = loaded;
-        const next = activityAt(loaded.session, at, { before, noticeMs: this.#options.noticeMs });
-        return changed(undefined, [put(activityTable, next)]);
-      },
-    );
+    try {
+      await this.#store.change(
+        { session: { table: sessionTable, key: id }, activity: { table: activityTable, key: id } },
+        (loaded) => {
+          if (loaded.session?.life.state !== "active") return unchanged(undefined);
+          const { activity: before } = loaded;
+          const next = activityAt(loaded.session, at, { before, noticeMs: this.#options.noticeMs });
+          return changed(undefined, [put(activityTable, next)]);
+        },
+      );
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+    }
   }
 
   /** The next time at which a session has to be looked at; `undefined` when there is none. */

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { renameSync } from "node:fs";
 import type { EventType } from "../../src/events/event.ts";
 import { Expiry } from "../../src/sessions/expiry.ts";
 import type { SessionId } from "../../src/sessions/session.ts";
@@ -141,6 +142,16 @@ test("touch() writes no more often than it has to", async () => {
   parts.now -= 3_600_000; // a clock that is set back is no reason to wait an hour
   await parts.sessions.touch(id);
   expect(await lastAt()).toBe(parts.now);
+});
+
+test("touch() does not fail because nothing can be written", async () => {
+  await using parts = await sessionParts();
+  const id = await timed(parts, { idle: 100 });
+  parts.now += 5_000;
+  renameSync(parts.path, `${parts.path}.away`);
+  await parts.sessions.touch(id);
+  renameSync(`${parts.path}.away`, parts.path);
+  expect((await parts.sessions.activity(id))?.lastAt).toBe(parts.now - 5_000);
 });
 
 test("run() ends sessions until it is told to stop", async () => {

@@ -12,6 +12,8 @@ export interface SessionParts extends AsyncDisposable {
   readonly store: SqliteStore;
   readonly sessions: Sessions;
   readonly messages: Messages;
+  /** The database's file. */
+  readonly path: string;
   /** Milliseconds since the epoch. */
   now: number;
   /** What has been announced with `onDue`. */
@@ -70,6 +72,7 @@ export async function sessionParts(
   };
   const parts = {
     ...open(),
+    path: folder.file("sessions.db"),
     now: 1_000_000_000,
     due,
     unfinished,
