@@ -55,16 +55,7 @@ async function mainJob(server: DemoServer, image: string): Promise<void> {
   await server.show("message", "send", session, "please run this for me");
 
   say("\nUntrusted code, in a container that has no network, no capabilities and bounded memory");
-  const container = await server.id(
-    "container",
-    "create",
-    "--session",
-    session,
-    image,
-    "--",
-    "sleep",
-    "300",
-  );
+  const container = await server.id("container", "create", "--session", session, image, "--", "sleep", "300");
   await server.show(
     "container",
     "exec",
