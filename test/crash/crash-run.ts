@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, connect } from "../../src/client/client.ts";
+import { Failure } from "../../src/failure.ts";
 import { EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 import { ClientProcess } from "./client-process.ts";
@@ -66,6 +67,7 @@ class CrashRun {
   #repeated = 0;
   #startups = 1;
   #install = "";
+  #running: TestServer | undefined;
 
   constructor(options: CrashOptions, folder: string) {
     this.#options = options;
@@ -81,7 +83,7 @@ class CrashRun {
 
   async all(): Promise<CrashFigures> {
     const socketPath = join(this.#folder, "s.sock");
-    let server = await startServer(this.#server);
+    this.#running = await startServer(this.#server);
     try {
       await using client = connect({ address: `unix://${socketPath}`, reconnectIntervalMs: 50 });
       await using record = new EventRecord(client, this.#violations);
@@ -98,17 +100,27 @@ class CrashRun {
       });
       await using processes = await this.#clients(socketPath);
       const parts = { client, record, containers, processes: processes.all };
+      await this.#rounds(parts);
+      return this.#figures(parts);
+    } finally {
+      await this.#running?.[Symbol.asyncDispose]();
+      await removeFromEngine(this.#options.dockerHost, this.#install);
+    }
+  }
+
+  /** All rounds and the end; fewer when a call of the checks themselves fails, which is a violation too. */
+  async #rounds(parts: Parts): Promise<void> {
+    try {
       for (let round = 1; round <= this.#options.rounds; round += 1) {
         this.#violations.where = `round ${round}`;
-        server = await this.#round(round, server, parts);
+        await this.#round(round, parts);
         this.#options.progress?.(this.#line(round));
       }
       this.#violations.where = "at the end";
-      await this.#end(server, parts);
-      return this.#figures(parts);
-    } finally {
-      await server[Symbol.asyncDispose]();
-      await removeFromEngine(this.#options.dockerHost, this.#install);
+      await this.#end(parts);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#violations.add(`a check can't go on: ${error.message}`);
     }
   }
 
@@ -126,37 +138,36 @@ class CrashRun {
     };
   }
 
-  async #round(round: number, server: TestServer, parts: Parts): Promise<TestServer> {
+  async #round(round: number, parts: Parts): Promise<void> {
     const withContainers = round % containersEvery === 0;
     const { client, record, containers, processes } = parts;
     for (const process of processes) process.go();
     if (withContainers) containers.go();
     await Bun.sleep(withContainers ? this.#random.between(800, 3_000) : this.#random.between(50, 900));
-    await server.kill();
+    const before = this.#up();
+    await before.kill();
     containers.halt();
     const settling = Promise.all(processes.map((process) => process.settle()));
-    this.#checkData(server.dataDir);
-    await server[Symbol.asyncDispose]();
-    const next = await this.#startAgain();
+    this.#checkData(before.dataDir);
+    await before[Symbol.asyncDispose]();
+    await this.#startAgain();
     const entries = (await settling).flat();
     const used = this.#model.absorb(entries);
     await containers.settled();
     if (withContainers) await this.#checkContainers(client, containers);
     await this.#checkSessions(client, { record, used, entries });
-    return next;
   }
 
   /** Starts the server again on the same folder and socket, in some rounds after a start that was killed half-way. */
-  async #startAgain(): Promise<TestServer> {
+  async #startAgain(): Promise<void> {
     while (this.#random.between(1, 10) <= killedStarts) {
       await killDuringStart(this.#server, this.#random.between(0, 400));
       this.#checkData(this.#server.dataDir ?? "");
     }
     const begin = Date.now();
-    const server = await startServer(this.#server);
+    this.#running = await startServer(this.#server);
     this.#startups += 1;
-    this.#restartsMs.push(servingAt(server.logs()) - begin);
-    return server;
+    this.#restartsMs.push(servingAt(this.#running.logs()) - begin);
   }
 
   async #checkSessions(
@@ -184,14 +195,20 @@ class CrashRun {
     await checkContainers(client, containers.known, this.#violations);
   }
 
+  #up(): TestServer {
+    if (this.#running === undefined) throw new Error("Cannot go on: no server was started");
+    return this.#running;
+  }
+
   #checkData(dataDir: string): void {
     const { integrity, install } = inspectData(dataDir);
     this.#install = install;
     this.#violations.unless(integrity === "ok", () => `the database is damaged: ${integrity}`);
   }
 
-  async #end(server: TestServer, { client, record, containers }: Parts): Promise<void> {
+  async #end({ client, record, containers }: Parts): Promise<void> {
     const violations = this.#violations;
+    const server = this.#up();
     await client.orchestrator.closeSession(
       { sessionId: containers.sessionId, reason: "the run is over" },
       { timeoutMs: 60_000 },
