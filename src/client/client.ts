@@ -6,7 +6,7 @@ import { type Calls, callsOf } from "./calls.ts";
 import type { ClientOptions, Reconnect } from "./client-options.ts";
 import { Transport } from "./transport.ts";
 
-export type { ClientOptions, Reconnect };
+export type { ClientOptions };
 
 /** The server's services as plain functions. Whatever they throw is a `Failure`. */
 export interface Client extends AsyncDisposable {

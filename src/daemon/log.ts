@@ -1,7 +1,7 @@
 import { isatty } from "node:tty";
 import { formatJson, formatText, type LogFields, type LogLevel, type LogRecord } from "./log-lines.ts";
 
-export type { LogFields, LogLevel, LogRecord };
+export type { LogFields, LogLevel };
 
 /** Where the server says what it does. Fields are for programs, the message is the same text each time. */
 export interface Log {

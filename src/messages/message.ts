@@ -17,7 +17,7 @@ export interface Message {
   readonly metadata: MessageMetadata;
 }
 
-export interface MessageMetadata {
+interface MessageMetadata {
   readonly containerId: string;
   readonly toolName: string;
   readonly toolCallId: string;

@@ -21,10 +21,7 @@ export const answerTable: Table<Answer> = {
 };
 
 /** How long a key is remembered, in milliseconds. */
-export const answerLifeMs = 24 * 3_600_000;
-
-/** The longest idempotency key, in characters. */
-export const maxIdempotencyKeyLength = 256;
+const answerLifeMs = 24 * 3_600_000;
 
 /** A request's idempotency key, in force for one kind of request of one scope (a session, or everybody). */
 export interface OnceKey {

@@ -26,7 +26,7 @@ export interface SessionParts extends AsyncDisposable {
   events(sessionId?: string): Promise<readonly LogEvent[]>;
 }
 
-export const limits: SessionLimits = {
+const limits: SessionLimits = {
   maxSessions: 1_000,
   maxNameLength: 20,
   maxDescriptionLength: 30,
@@ -41,7 +41,7 @@ export const limits: SessionLimits = {
   defaultMaxDurationMs: 0,
 };
 
-export const noticeMs = 60_000;
+const noticeMs = 60_000;
 
 export async function sessionParts(
   options: {
