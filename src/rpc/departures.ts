@@ -1,4 +1,10 @@
-import type { ServedCall } from "./served-call.ts";
+/** A call that has its answer. */
+interface Answered {
+  readonly ended: boolean;
+  send(bytes: Buffer, sent: () => void): void;
+  succeed(): void;
+  fail(error: unknown): void;
+}
 
 /**
  * Sends the answers of calls that have one: the first of a turn of the event loop at once, the others of that turn
@@ -6,11 +12,11 @@ import type { ServedCall } from "./served-call.ts";
  * more than all else that is done for a small call.
  */
 export class Departures {
-  #waiting: { readonly call: ServedCall; readonly bytes: Buffer }[] = [];
+  #waiting: { readonly call: Answered; readonly bytes: Buffer }[] = [];
   #inTurn = false;
 
   /** Sends the one answer of `call` and ends it; what goes wrong becomes its status. */
-  send(call: ServedCall, bytes: Buffer): void {
+  send(call: Answered, bytes: Buffer): void {
     if (this.#inTurn) {
       this.#waiting.push({ call, bytes });
       return;
@@ -28,7 +34,7 @@ export class Departures {
   };
 }
 
-function depart(call: ServedCall, bytes: Buffer): void {
+function depart(call: Answered, bytes: Buffer): void {
   if (call.ended) return;
   try {
     call.send(bytes, ignore);
