@@ -14,7 +14,12 @@ import { join } from "node:path";
 import { callEngine } from "../../scripts/engine-api.ts";
 import type { Client } from "../../src/client/client.ts";
 import { watch } from "../../src/client/watch.ts";
-import { type Event, EventType, SessionState } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import {
+  ContainerState,
+  type Event,
+  EventType,
+  SessionState,
+} from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { thrown } from "../client/thrown.ts";
 import { engine, type TestEngine } from "../engine.ts";
 import { refusedStart, startServer } from "../server.ts";
@@ -186,6 +191,38 @@ describe("containers", () => {
       ).toEqual([["running", containerId]]);
       const { session } = await again.client.orchestrator.getSession({ sessionId });
       expect(session?.containerIds).toEqual([containerId]);
+    },
+    ENGINE_TEST_MS,
+  );
+
+  test(
+    "keep running when the server is killed under a command, whose end the log then calls unknown",
+    async () => {
+      const { dockerHost, image } = docker;
+      let sessionId = "";
+      await using _cleared = cleared(dockerHost, () => sessionId);
+      await using first = await startServer({ dockerHost });
+      const { orchestrator } = first.client;
+      ({ sessionId } = await orchestrator.createSession({}));
+      const config = { image, command: ["sleep", "1000"] };
+      const { containerId } = await orchestrator.createContainer({ sessionId, config });
+      const { cursor } = await orchestrator.listContainers({});
+      const start = { case: "start" as const, value: { containerId, command: ["sleep", "1000"] } };
+      const exec = orchestrator.execContainer(
+        (async function* () {
+          yield { payload: start };
+        })(),
+      );
+      const failed = await thrown(async () => {
+        for await (const { payload } of exec) if (payload.case === "started") await first.kill();
+      });
+      expect(failed.kind).toBe("unavailable");
+      await using again = await startServer({ dataDir: first.dataDir, dockerHost });
+      const events = await eventsUntil(again.client, { resumeAfter: cursor, last: EventType.EXEC_FINISHED });
+      const ends = events.filter(({ type }) => type === EventType.EXEC_FINISHED);
+      expect(ends.map(({ source, data }) => [source, data.end])).toEqual([["containers", "unknown"]]);
+      const { container } = await again.client.orchestrator.getContainer({ containerId });
+      expect(container?.state).toBe(ContainerState.RUNNING);
     },
     ENGINE_TEST_MS,
   );
