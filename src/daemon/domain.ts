@@ -4,6 +4,7 @@ import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
 import type { ContainerParts } from "../containers/parts.ts";
+import { Bell } from "../events/bell.ts";
 import type { EventLog } from "../events/log.ts";
 import { Messages } from "../messages/messages.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -12,7 +13,6 @@ import { Sessions } from "../sessions/sessions.ts";
 import type { SqliteStore } from "../store/sqlite/sqlite-store.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./log.ts";
-import { pause } from "./pause.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What the product does, put together. */
@@ -36,6 +36,8 @@ export interface DomainParts {
 
 /** How often closings that could not be finished are tried again, in milliseconds. */
 const closingRetryMs = 5_000;
+/** How many of them are tried at the same time. */
+const closingsAtOnce = 64;
 
 /** Puts the domain together and starts what it does by itself: expiry, the engine's watch, closings left over. */
 export function startDomain(parts: DomainParts): Domain {
@@ -52,7 +54,11 @@ export function startDomain(parts: DomainParts): Domain {
     onDue: expiry.notice,
   });
   const containerParts = containerPartsOf(parts, (id) => sessions.touch(id));
-  const containers = new Containers(containerParts, parts.onEngine);
+  const engineIsBack = new Bell();
+  const containers = new Containers(containerParts, (state) => {
+    parts.onEngine(state);
+    if (state.kind === "up") engineIsBack.ring();
+  });
   const execs = new Execs(containerParts, { maxExecs: config.runtime.maxExecs });
   const messages = new Messages({ store, clock, limits: config.messages, noticeMs });
   supervisor.start(
@@ -61,7 +67,9 @@ export function startDomain(parts: DomainParts): Domain {
   );
   supervisor.keepUp("follow the container engine", (signal) => containers.link.run(signal));
   supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
-  supervisor.keepUp("finish closing sessions", (signal) => finishClosings(sessions, { signal, words }));
+  supervisor.keepUp("finish closing sessions", (signal) =>
+    finishClosings(sessions, { signal, words, again: engineIsBack }),
+  );
   return { sessions, messages, containers, execs };
 }
 
@@ -102,17 +110,25 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
 /** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */
 async function finishClosings(
   sessions: Sessions,
-  options: { readonly signal: AbortSignal; readonly words: Log },
+  options: {
+    readonly signal: AbortSignal;
+    readonly words: Log;
+    /** Rung when it is worth another try at once. */
+    readonly again: Bell;
+  },
 ): Promise<void> {
-  const { signal, words } = options;
+  const { signal, words, again } = options;
+  signal.addEventListener("abort", again.ring, { once: true });
   while (!signal.aborted) {
-    for (const { id } of await sessions.closing(256)) {
+    // All at once: one whose containers take their whole grace must not hold up the others.
+    const closings = (await sessions.closing(closingsAtOnce)).map(async ({ id }) => {
       try {
         await sessions.finish(id, systemCall(signal));
       } catch (error) {
         words.debug("a session can't be closed yet", { session: id, error });
       }
-    }
-    await pause(closingRetryMs, signal);
+    });
+    await Promise.all(closings);
+    await again.wait(closingRetryMs);
   }
 }

@@ -5,12 +5,23 @@ import type {
   Exec,
   ExecSpec,
   PullProgress,
+  RuntimeEvent,
   RuntimeId,
 } from "../../src/runtime/runtime.ts";
 import { unlessAborted } from "../runtime/fake-pipe.ts";
 import { FakeRuntime } from "../runtime/fake-runtime.ts";
 
-type GatedCall = "create" | "start" | "inspect" | "remove" | "stop" | "pull" | "list" | "exec" | "kill";
+type GatedCall =
+  | "create"
+  | "start"
+  | "inspect"
+  | "remove"
+  | "stop"
+  | "pull"
+  | "list"
+  | "exec"
+  | "kill"
+  | "watch";
 
 /** Where a call is held: before the engine does it, or when it is done and its answer not yet given. */
 type Side = "before" | "after";
@@ -83,6 +94,14 @@ export class GatedRuntime extends FakeRuntime {
 
   override async exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec> {
     return await this.#gated("exec", signal, () => super.exec(id, spec, signal));
+  }
+
+  override async *watch(
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): AsyncGenerator<RuntimeEvent> {
+    await this.#gated("watch", signal, async () => {});
+    yield* super.watch(labels, signal);
   }
 
   override async *pull(image: string, signal: AbortSignal): AsyncGenerator<PullProgress> {

@@ -20,6 +20,7 @@ export class FakeContainer {
   readonly spec: ContainerSpec;
   readonly imageDigest: string;
   readonly execs = new Set<FakeProcess>();
+  name: string;
   state: FactState = "created";
   error: string | undefined;
   process: FakeProcess | undefined;
@@ -32,6 +33,7 @@ export class FakeContainer {
 
   constructor(spec: ContainerSpec, imageDigest: string) {
     this.spec = spec;
+    this.name = spec.name;
     this.imageDigest = imageDigest;
   }
 
@@ -43,7 +45,7 @@ export class FakeContainer {
     const ended = this.state === "exited";
     return {
       id: this.id,
-      name: this.spec.name,
+      name: this.name,
       image: this.spec.image,
       imageDigest: this.imageDigest,
       state: this.state,

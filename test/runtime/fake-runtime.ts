@@ -69,6 +69,13 @@ export class FakeRuntime implements Runtime {
     for (const watch of this.#watches) watch.lose(this.#unavailable("watch containers"));
   }
 
+  /** Gives a container another name, as a person at the engine may. */
+  rename(id: RuntimeId, name: string): void {
+    const container = this.#find(id, `rename ${named(id)}`);
+    container.name = name;
+    this.#tell(container, "rename");
+  }
+
   /** The next call of this name (`start`, `create`, …) fails with it and does nothing. */
   failNext(call: string, failure: Failure): void {
     this.#failNext.set(call, failure);
@@ -118,7 +125,7 @@ export class FakeRuntime implements Runtime {
     if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(spec.name)) {
       throw new Failure("invalid_argument", `Cannot ${doing}: Invalid container name`);
     }
-    if ([...this.#containers.values()].some(({ spec: { name } }) => name === spec.name)) {
+    if ([...this.#containers.values()].some(({ name }) => name === spec.name)) {
       throw new Failure("already_exists", `Cannot ${doing}: the name is in use`);
     }
     const container = new FakeContainer(spec, digest);
@@ -279,7 +286,7 @@ export class FakeRuntime implements Runtime {
   /** By its id or its name. */
   #named(id: RuntimeId): FakeContainer | undefined {
     const byId = this.#containers.get(id);
-    return byId ?? [...this.#containers.values()].find(({ spec }) => spec.name === id);
+    return byId ?? [...this.#containers.values()].find(({ name }) => name === id);
   }
 
   #find(id: RuntimeId, doing: string): FakeContainer {
