@@ -16,6 +16,7 @@ export interface Container {
   readonly createdAt: Instant;
   /** What its session's events carry, kept here so that an engine's event needs no second row. */
   readonly sessionLabels: Readonly<Record<string, string>>;
+  readonly sessionOwner: string;
   /** The row of the answer to its request's idempotency key; empty without one. It goes when the creation fails. */
   readonly answerRow: string;
   readonly life: ContainerLife;
@@ -127,12 +128,13 @@ export function madeContainer(container: Container, doing: string): RuntimeId {
 /** An event about `container`, with what all of them carry. */
 export function containerEvent(
   container: Container,
-  event: Omit<NewEvent, "labels" | "sessionId" | "containerId">,
+  event: Omit<NewEvent, "labels" | "sessionId" | "containerId" | "userId">,
 ): NewEvent {
   return {
     ...event,
     sessionId: container.sessionId,
     containerId: container.id,
     labels: container.sessionLabels,
+    ...(container.sessionOwner === "" ? {} : { userId: container.sessionOwner }),
   };
 }

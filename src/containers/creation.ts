@@ -299,6 +299,7 @@ function intendContainer(
     },
     createdAt: at,
     sessionLabels: session.metadata.labels,
+    sessionOwner: session.metadata.ownerId,
     answerRow: once?.row ?? "",
     life: { state: "creating" },
   };

@@ -25,6 +25,7 @@ export class ExecJournal {
       containerId: container.id,
       sessionId: container.sessionId,
       sessionLabels: container.sessionLabels,
+      sessionOwner: container.sessionOwner,
       command: start.command.map((word) => word.slice(0, 256)).slice(0, 16),
       startedAt: this.#clock(),
     };
@@ -63,6 +64,7 @@ export class ExecJournal {
       sessionId: open.sessionId,
       containerId: open.containerId,
       labels: open.sessionLabels,
+      ...(open.sessionOwner === "" ? {} : { userId: open.sessionOwner }),
       data: { exec_id: open.id, ...endData(end) },
     };
     await this.#store.change({}, () => changed(undefined, [remove(execTable, open.id)], [event]));
@@ -91,7 +93,7 @@ function endData(end: ExecEnd): Record<string, string> {
     case "exited":
       return { end: "exited", exit_code: String(end.code) };
     case "signalled":
-      return { end: "signalled", signal: end.signal };
+      return { end: "signalled", signal: `SIG${end.signal}` };
     case "timed_out":
       return { end: "timed_out", timeout_ns: String(end.timeoutNs) };
     default:

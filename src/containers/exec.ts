@@ -13,6 +13,7 @@ export interface OpenExec {
   readonly containerId: ContainerId;
   readonly sessionId: SessionId;
   readonly sessionLabels: Readonly<Record<string, string>>;
+  readonly sessionOwner: string;
   readonly command: readonly string[];
   readonly startedAt: Instant;
 }

@@ -14,6 +14,7 @@ import {
   type SessionId,
   sessionEvent,
   sessionTable,
+  type TimeOut,
 } from "./session.ts";
 
 /** The part that speaks in events that a session call made; clients know it by this name. */
@@ -128,7 +129,7 @@ export function finishClosing(
 export function announceExpiry(
   session: Session,
   activity: Activity,
-  announce: Deciding & { readonly expiresAt: Instant },
+  announce: Deciding & { readonly expiresAt: Instant; readonly reason: TimeOut },
 ): Decision<void> {
   return changed(
     undefined,
@@ -137,7 +138,7 @@ export function announceExpiry(
       happened(session, announce, {
         type: "session_expiring",
         source: "sessions",
-        data: { expires_at: new Date(announce.expiresAt).toISOString() },
+        data: { expires_at: new Date(announce.expiresAt).toISOString(), reason: announce.reason },
       }),
     ],
   );

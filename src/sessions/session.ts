@@ -53,7 +53,7 @@ export interface SessionPolicy {
   readonly requireApproval: boolean;
 }
 
-export interface Preferences {
+interface Preferences {
   readonly timezone: string;
   readonly language: string;
   readonly theme: string;
@@ -67,7 +67,7 @@ export interface Closing {
   readonly since: Instant;
 }
 
-export type Life =
+type Life =
   | { readonly state: "active" }
   /** It takes no more work; its containers are being removed. */
   | ({ readonly state: "closing" } & Closing)
@@ -129,6 +129,9 @@ export function activityAt(
   };
 }
 
+/** What ends a session that nobody closes, by its name in the session's config. */
+export type TimeOut = "max_duration_ns" | "idle_timeout_ns";
+
 /** What `session` is found to need at `now`. */
 export function expiryStep(
   session: Session,
@@ -136,12 +139,13 @@ export function expiryStep(
   now: Instant,
 ):
   | { readonly kind: "none" }
-  | { readonly kind: "announce"; readonly expiresAt: Instant }
+  | { readonly kind: "announce"; readonly expiresAt: Instant; readonly reason: TimeOut }
   | { readonly kind: "end"; readonly reason: string } {
   if (session.life.state !== "active" || activity.expiresAt === null || activity.dueAt === null)
     return { kind: "none" };
   if (now >= activity.expiresAt) return { kind: "end", reason: expiryReason(session, activity) };
-  if (now >= activity.dueAt) return { kind: "announce", expiresAt: activity.expiresAt };
+  if (now >= activity.dueAt)
+    return { kind: "announce", expiresAt: activity.expiresAt, reason: timeOutOf(session, activity) };
   return { kind: "none" };
 }
 
@@ -212,9 +216,14 @@ function noticeFor(session: Session, noticeMs: number): number {
 
 function expiryReason(session: Session, activity: Activity): string {
   const { maxDurationNs, idleTimeoutNs } = session.config;
-  const lived =
-    maxDurationNs > 0n && activity.expiresAt === session.createdAt + Number(maxDurationNs / nsPerMs);
-  return lived
+  return timeOutOf(session, activity) === "max_duration_ns"
     ? `max_duration_ns is over: it was open for ${Number(maxDurationNs) / 1e9} s`
     : `idle_timeout_ns is over: nothing happened for ${Number(idleTimeoutNs) / 1e9} s`;
+}
+
+function timeOutOf(session: Session, activity: Activity): TimeOut {
+  const { maxDurationNs } = session.config;
+  const lived =
+    maxDurationNs > 0n && activity.expiresAt === session.createdAt + Number(maxDurationNs / nsPerMs);
+  return lived ? "max_duration_ns" : "idle_timeout_ns";
 }

@@ -302,6 +302,7 @@ export class Sessions {
         const { rows, events } = announceExpiry(session, activity, {
           ...deciding,
           expiresAt: step.expiresAt,
+          reason: step.reason,
         });
         return { result: undefined, rows, events };
       },

@@ -73,7 +73,11 @@ describe("expiryStep()", () => {
 
   test("does nothing, announces, then ends, as time goes on", () => {
     expect(expiryStep(session, due, 90_999)).toEqual({ kind: "none" });
-    expect(expiryStep(session, due, 91_000)).toEqual({ kind: "announce", expiresAt: 101_000 });
+    expect(expiryStep(session, due, 91_000)).toEqual({
+      kind: "announce",
+      expiresAt: 101_000,
+      reason: "max_duration_ns",
+    });
     expect(expiryStep(session, due, 101_000)).toMatchObject({ kind: "end" });
   });
 
@@ -217,11 +221,15 @@ describe("updateSession() and the others", () => {
 
   test("announceExpiry() tells the time of the end and waits for that", () => {
     const due = { ...activity, expiresAt: 9_000, dueAt: 5_000 };
-    const { rows, events } = announceExpiry(plain, due, { ...deciding, expiresAt: 9_000 });
+    const { rows, events } = announceExpiry(plain, due, {
+      ...deciding,
+      expiresAt: 9_000,
+      reason: "idle_timeout_ns",
+    });
     expect(rows).toEqual([expect.objectContaining({ put: { ...due, dueAt: 9_000 } })]);
     expect(events[0]).toMatchObject({
       type: "session_expiring",
-      data: { expires_at: "1970-01-01T00:00:09.000Z" },
+      data: { expires_at: "1970-01-01T00:00:09.000Z", reason: "idle_timeout_ns" },
     });
   });
 

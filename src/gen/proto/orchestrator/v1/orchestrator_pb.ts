@@ -105,7 +105,7 @@ export type Session = Message$1<"proto.orchestrator.v1.Session"> & {
   containerIds: string[];
 
   /**
-   * Why it was closed: the words of CloseSession, `idle timeout` or `max duration`.
+   * Why it was closed: the words of CloseSession, or which time-out was over.
    *
    * @generated from field: string close_reason = 100;
    */
