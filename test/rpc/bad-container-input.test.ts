@@ -78,6 +78,17 @@ describe("CreateContainer() of what the engine refuses", () => {
     ENGINE_TEST_MS,
   );
 
+  test("a closed session is FAILED_PRECONDITION, an unknown one NOT_FOUND", async () => {
+    const { orchestrator } = server.client;
+    const { sessionId: closed } = await orchestrator.createSession({});
+    await orchestrator.closeSession({ sessionId: closed });
+    const config = { image };
+    const refusal = await refusalOf(client, method.createContainer, { sessionId: closed, config });
+    expect(refusal).toMatchObject({ code: FAILED_PRECONDITION, reason: "SESSION_CLOSED" });
+    const unknown = await refusalOf(client, method.createContainer, { sessionId: "0192", config });
+    expect(unknown).toMatchObject({ code: NOT_FOUND, reason: "SESSION_NOT_FOUND" });
+  });
+
   test(
     "an image that nobody has is NOT_FOUND, and leaves nothing behind",
     async () => {

@@ -673,13 +673,6 @@ describe("what is closed, or not served yet", () => {
       FAILED_PRECONDITION,
       [],
     ],
-    [
-      "CreateContainer() in a closed session is FAILED_PRECONDITION",
-      method.createContainer,
-      ({ closed }) => ({ sessionId: closed, config: { image: "x" } }),
-      FAILED_PRECONDITION,
-      [],
-    ],
   ]);
 
   test("every method that is not served says so, and names itself", async () => {
