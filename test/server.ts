@@ -128,7 +128,7 @@ async function spawn(options: ServerOptions): Promise<ServerProcess> {
   const dockerHost = options.dockerHost ?? `unix://${join(folder, "no-engine.sock")}`;
   const flags = ["--data-dir", dataDir, "--grpc-socket-path", socketPath, "--docker-host", dockerHost];
   const child = Bun.spawn({
-    cmd: [...program, "serve", ...flags, "--log-format", "json", ...(options.flags ?? [])],
+    cmd: [...withParent(), ...program, "serve", ...flags, "--log-format", "json", ...(options.flags ?? [])],
     cwd: folder,
     env: { ...inherited(), ...options.env },
     stdin: "ignore",
@@ -156,6 +156,12 @@ async function spawn(options: ServerOptions): Promise<ServerProcess> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Lets a server end with the test's process, also when that is killed. */
+function withParent(): readonly string[] {
+  const setpriv = Bun.which("setpriv"); // of util-linux; elsewhere a killed test leaves its server behind
+  return setpriv === null ? [] : [setpriv, "--pdeathsig", "KILL", "--"];
 }
 
 /** The environment of the tests without what would configure a server. */
