@@ -113,6 +113,28 @@ test("a data folder that is removed refuses writes, and one that is put back tak
   expect(await messageIds(again, sessionId)).toHaveLength(1);
 }, 60_000);
 
+test("a disk that takes no more writes makes them UNAVAILABLE, reads go on, and it heals", async () => {
+  await using folder = await tempFolder();
+  const dataDir = folder.file("data");
+  await using server = await startServer({ dataDir });
+  const { orchestrator } = server.client;
+  const { sessionId } = await orchestrator.createSession({});
+  await orchestrator.sendMessage(message(sessionId, "before"));
+  {
+    using _frozen = frozen(join(dataDir, "baaaht.db-wal"));
+    const refused = await failure(orchestrator.sendMessage(message(sessionId, "lost?")));
+    expect([refused.kind, refused.details.reason]).toEqual(["unavailable", "STORAGE_UNAVAILABLE"]);
+    expect(refused.message).toBe("Cannot save the change: the data folder can't be used (disk I/O error)");
+    expect(await messageIds(server, sessionId)).toHaveLength(1);
+  }
+  await orchestrator.sendMessage(message(sessionId, "after"));
+  const ids = await messageIds(server, sessionId);
+  expect(ids).toHaveLength(2);
+  await server.kill();
+  await using again = await startServer({ dataDir });
+  expect(await messageIds(again, sessionId)).toEqual(ids);
+}, 60_000);
+
 test("serve refuses a data folder that holds something else, naming it", async () => {
   await using folder = await tempFolder();
   writeFileSync(folder.file("file"), "");
@@ -153,6 +175,19 @@ test("a data folder that was copied away is a log of its own epoch still", async
   await copy.client.orchestrator.createSession({});
   expect(await events.take(EventType.SESSION_CREATED, 1)).toHaveLength(1);
 }, 60_000);
+
+/** Lets nobody write to a file, whoever has it open, until disposed. */
+function frozen(path: string): Disposable {
+  const change = (flag: string) => {
+    const { exitCode, stderr } = Bun.spawnSync(["chattr", flag, path], { stderr: "pipe" });
+    if (exitCode === 0) return;
+    throw new Error(
+      `Cannot change the flags of "${path}": ${stderr}; it takes root, and ext4, xfs, btrfs or a new tmpfs`,
+    );
+  };
+  change("+i");
+  return { [Symbol.dispose]: () => change("-i") };
+}
 
 /** A reader of the log that keeps what it was told until it is asked. */
 interface Follower extends AsyncDisposable {
