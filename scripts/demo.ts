@@ -63,7 +63,7 @@ async function mainJob(server: DemoServer, image: string): Promise<void> {
     "--",
     "sh",
     "-c",
-    "id; echo hello from inside; wget -q example.org",
+    "id; echo hello from inside; wget -q example.org 2>&1",
   );
   await server.show("container", "list");
 
