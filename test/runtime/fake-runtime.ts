@@ -48,6 +48,11 @@ export class FakeRuntime implements Runtime {
     this.#registry = new Set(options.registry ?? []);
   }
 
+  /** How many commands run in containers now, besides what the containers are there for. */
+  get running(): number {
+    return [...this.#containers.values()].reduce((sum, { execs }) => sum + execs.size, 0);
+  }
+
   /** From now on every call is UNAVAILABLE, and what streams ends so. Containers run on. */
   goDown(why: string): void {
     this.#down = why;

@@ -1,0 +1,418 @@
+import { describe, expect, test } from "bun:test";
+import { engineName } from "../../src/containers/container.ts";
+import { type ExecInput, type ExecOutput, type ExecStart, execTable } from "../../src/containers/exec.ts";
+import { Failure } from "../../src/failure.ts";
+import { put } from "../../src/store/store.ts";
+import { thrown } from "../client/thrown.ts";
+import { type DomainSubject, domainSubject } from "./domain-subject.ts";
+
+/** Runs until it is killed; says that it does. */
+const ENDLESS = ["sh", "-c", "echo on; while true; do sleep 0.01; done"];
+
+describe("run()", () => {
+  test.each([
+    [["true"], 0],
+    [["sh", "-c", "exit 126"], 126],
+    [["sh", "-c", "exit 255"], 255],
+    [["nothing-of-this-name"], 127],
+  ] as const)("ends %p with code %p", async (command, code) => {
+    await using subject = await running();
+    const outputs = await subject.run({ command });
+    expect(outputs.at(0)?.kind).toBe("started");
+    expect(ends(outputs)).toEqual([{ kind: "exited", code }]);
+    expect(outputs.at(-1)?.kind).toBe("end");
+    await subject.expectEnded("exited");
+  });
+
+  test("tells its start and its end, with who did it", async () => {
+    await using subject = await running();
+    const [started] = await subject.run({ command: ["sh", "-c", "exit 3"] });
+    const events = await subject.events("exec_started", "exec_finished");
+    const id = started?.kind === "started" ? started.id : "";
+    const common = { source: "orchestrator.grpc", actor: "uid:1", labels: { team: "blue" } };
+    expect(events).toMatchObject([
+      { ...common, type: "exec_started", data: { exec_id: id, command: "sh -c exit 3" } },
+      { ...common, type: "exec_finished", data: { exec_id: id, end: "exited", exit_code: "3" } },
+    ]);
+  });
+
+  test.each([
+    ["TERM", 15],
+    ["KILL", 9],
+    ["INT", 2],
+    ["SIGHUP", 1],
+    ["term", 15],
+    ["15", 15],
+  ] as const)("is signalled when its caller sends %s", async (name, number) => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ENDLESS }, async function* (heard) {
+      await heard("on");
+      yield { kind: "signal", name };
+    });
+    expect(ends(outputs)).toMatchObject([{ kind: "signalled", number }]);
+    await subject.expectEnded("signalled");
+  });
+
+  test("goes on when it traps the signal", async () => {
+    await using subject = await running();
+    const command = ["sh", "-c", "trap 'exit 9' INT; echo on; while true; do sleep 0.01; done"];
+    const outputs = await subject.run({ command }, async function* (heard) {
+      await heard("on");
+      yield { kind: "signal", name: "INT" };
+    });
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 9 }]);
+  });
+
+  test("is timed out after its time", async () => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ENDLESS, timeoutNs: 30_000_000n });
+    expect(ends(outputs)).toEqual([{ kind: "timed_out", timeoutNs: 30_000_000n }]);
+    await subject.noProcess();
+    await subject.expectEnded("timed_out");
+  });
+
+  test("is cancelled when its caller cancels: it is killed, and tells who hears it", async () => {
+    await using subject = await running();
+    const caller = new AbortController();
+    const outputs: ExecOutput[] = [];
+    for await (const output of subject.execs.run(
+      subject.start({ command: ENDLESS }),
+      none(),
+      subject.call(caller.signal),
+    )) {
+      outputs.push(output);
+      if (output.kind === "stdout") caller.abort(new Failure("cancelled", "Cannot go on: the client left"));
+    }
+    expect(ends(outputs)).toEqual([{ kind: "cancelled", reason: "Cannot go on: the client left" }]);
+    await subject.noProcess();
+    await subject.expectEnded("cancelled");
+  });
+
+  test("is cancelled when its reader leaves", async () => {
+    await using subject = await running();
+    for await (const output of subject.execs.run(subject.start({ command: ENDLESS }), none(), subject.call()))
+      if (output.kind === "stdout") break;
+    await subject.noProcess();
+    await subject.expectEnded("cancelled");
+  });
+
+  test("leaves no process when its caller goes away while the engine begins it", async () => {
+    await using subject = await running();
+    const gate = subject.runtime.hold("exec", "after");
+    const caller = new AbortController();
+    const outputs: ExecOutput[] = [];
+    const reading = (async () => {
+      const run = subject.execs.run(subject.start({ command: ENDLESS }), none(), subject.call(caller.signal));
+      for await (const output of run) outputs.push(output);
+    })();
+    await gate.reached;
+    caller.abort(new Failure("cancelled", "Cannot go on: the client left"));
+    gate.release();
+    await reading;
+    expect(ends(outputs)).toMatchObject([{ kind: "cancelled" }]);
+    await subject.noProcess();
+    await subject.expectEnded("cancelled");
+  });
+
+  test("leaves no process when its begin can't be written down", async () => {
+    await using subject = await running();
+    const gate = subject.runtime.hold("exec", "after");
+    const failed = thrown(() => subject.run({ command: ENDLESS }));
+    await gate.reached;
+    const { store } = subject;
+    const change = store.change;
+    store.change = () => Promise.reject(new Failure("resource_exhausted", "Cannot write: the disk is full"));
+    gate.release();
+    expect((await failed).kind).toBe("resource_exhausted");
+    store.change = change;
+    await subject.noProcess();
+    expect(subject.execs.running).toBe(0);
+  });
+
+  test("is unknown, with the reason, when the engine is lost under it", async () => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ENDLESS }, (heard) =>
+      afterwards(async () => {
+        await heard("on");
+        subject.runtime.goDown("it was turned off");
+      }),
+    );
+    expect(ends(outputs)).toMatchObject([
+      { kind: "unknown", reason: expect.stringContaining("it was turned off") },
+    ]);
+    await subject.expectEnded("unknown");
+  });
+
+  test("is unknown, not timed out, when it can't be killed", async () => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ENDLESS, timeoutNs: 50_000_000n }, (heard) =>
+      afterwards(async () => {
+        await heard("on");
+        subject.runtime.goDown("it was turned off");
+      }),
+    );
+    expect(ends(outputs)).toMatchObject([{ kind: "unknown" }]);
+  });
+
+  test.each(["stop", "kill", "remove"] as const)("ends when its container ends by %s", async (how) => {
+    await using subject = await running();
+    const { signal } = subject.call();
+    const name = engineName(subject.id);
+    const outputs = await subject.run({ command: ENDLESS }, (heard) =>
+      afterwards(async () => {
+        await heard("on");
+        if (how === "stop") await subject.runtime.stop(name, { graceMs: 1 }, signal);
+        if (how === "kill") await subject.runtime.kill(name, { signalName: "KILL" }, signal);
+        if (how === "remove") await subject.runtime.remove(name, signal);
+      }),
+    );
+    expect(ends(outputs)).toHaveLength(1);
+    expect(ends(outputs)[0]?.kind).toBe(how === "remove" ? "unknown" : "exited");
+    expect(await subject.openExecs()).toBe(0);
+  });
+
+  const wrong: Readonly<Record<string, readonly [Partial<ExecStart>, ExecInput]>> = {
+    "stdin without start.stdin": [{}, { kind: "stdin", data: Buffer.from("x") }],
+    "a resize without start.tty": [{}, { kind: "resize", columns: 1, rows: 1 }],
+    "an unknown signal": [{}, { kind: "signal", name: "SIGNONE" }],
+    "an empty signal": [{}, { kind: "signal", name: "" }],
+    "the signal 0": [{}, { kind: "signal", name: "0" }],
+  };
+  test.each(Object.keys(wrong))("kills and is INVALID_ARGUMENT on %s", async (what) => {
+    await using subject = await running();
+    const [start, frame] = wrong[what] ?? [{}, { kind: "close_stdin" }];
+    const outputs: ExecOutput[] = [];
+    const failure = await thrown(() =>
+      subject.run(
+        { command: ENDLESS, ...start },
+        async function* (heard) {
+          await heard("on");
+          yield frame;
+        },
+        outputs,
+      ),
+    );
+    expect(failure.kind).toBe("invalid_argument");
+    expect(failure.details.violations).toHaveLength(1);
+    expect(ends(outputs)).toEqual([]);
+    await subject.noProcess();
+    await subject.expectEnded("cancelled");
+  });
+
+  test("does not mind frames that come when it has ended", async () => {
+    await using subject = await running();
+    for (const frame of [
+      { kind: "signal", name: "TERM" },
+      { kind: "resize", columns: 9, rows: 9 },
+      { kind: "stdin", data: Buffer.from("late") },
+    ] as const) {
+      const start = { command: ["echo", "on"], stdin: true, tty: true };
+      const run = subject.execs.run(subject.start(start), late(frame), subject.call());
+      const outputs: ExecOutput[] = [];
+      for await (const output of run) outputs.push(output);
+      expect(ends(outputs)).toEqual([{ kind: "exited", code: 0 }]);
+    }
+
+    /** A frame that is sent once no process is left. */
+    async function* late(frame: ExecInput): AsyncGenerator<ExecInput> {
+      await subject.noProcess();
+      yield frame;
+    }
+  });
+
+  test("reads stdin to its end, by close_stdin and by the end of its input", async () => {
+    await using subject = await running();
+    for (const closes of [true, false]) {
+      const outputs = await subject.run({ command: ["cat"], stdin: true }, async function* () {
+        yield { kind: "stdin", data: Buffer.from("one ") };
+        yield { kind: "stdin", data: Buffer.from("two") };
+        if (closes) yield { kind: "close_stdin" };
+      });
+      expect(text(outputs)).toBe("one two");
+      expect(ends(outputs)).toEqual([{ kind: "exited", code: 0 }]);
+    }
+  });
+
+  test("ends although its input stays open", async () => {
+    await using subject = await running();
+    const forever = Promise.withResolvers<never>();
+    const outputs = await subject.run({ command: ["echo", "x"], stdin: true }, async function* () {
+      yield { kind: "stdin", data: Buffer.from("y") };
+      await forever.promise;
+    });
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 0 }]);
+  });
+
+  test("runs no more than max_execs at once, and again when one has ended", async () => {
+    await using subject = await running({ BAAAHT_RUNTIME_MAX_EXECS: "3" });
+    const ended = new AbortController();
+    const first = Array.from({ length: 3 }, () =>
+      subject.run({ command: ENDLESS }, async function* (heard) {
+        await heard("on");
+        ready.push("on");
+        if (ready.length === 3) full.resolve();
+        await new Promise((resolve) => ended.signal.addEventListener("abort", resolve));
+        yield { kind: "signal", name: "KILL" };
+      }),
+    );
+    const ready: string[] = [];
+    const full = Promise.withResolvers<void>();
+    await full.promise;
+    expect(await thrown(() => subject.run({ command: ["true"] }))).toMatchObject({
+      kind: "resource_exhausted",
+      details: { reason: "TOO_MANY_EXECS" },
+    });
+    ended.abort();
+    for (const outputs of await Promise.all(first)) expect(ends(outputs)).toHaveLength(1);
+    expect(ends(await subject.run({ command: ["true"] }))).toEqual([{ kind: "exited", code: 0 }]);
+    expect(subject.execs.running).toBe(0);
+  });
+
+  test("needs a container that is there and runs", async () => {
+    await using subject = await running();
+    const { signal } = subject.call();
+    const name = engineName(subject.id);
+    await subject.runtime.pause(name, signal);
+    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("failed_precondition");
+    await subject.runtime.resume(name, signal);
+    await subject.runtime.stop(name, { graceMs: 1 }, signal);
+    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("failed_precondition");
+    await subject.containers.remove(subject.id, { how: "force" }, subject.call());
+    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("not_found");
+    expect(await subject.events("exec_started", "exec_finished")).toEqual([]);
+  });
+
+  test.each([
+    ["start.command", { command: [] }],
+    ["start.command", { command: ["", "x"] }],
+    ["start.command", { command: ["a\0b"] }],
+    ["start.command", { command: Array.from({ length: 4_097 }, () => "x") }],
+    ["start.command", { command: ["x".repeat(2 * 1024 * 1024 + 1)] }],
+    ["start.env", { env: { "A=B": "" } }],
+    ["start.env", { env: { "": "" } }],
+    ["start.working_dir", { workingDir: "here" }],
+    ["start.timeout_ns", { timeoutNs: -1n }],
+  ] as const)("names %s when that is wrong", async (field, start) => {
+    await using subject = await running();
+    const failure = await thrown(() => subject.run({ command: ["true"], ...start }));
+    expect(failure.kind).toBe("invalid_argument");
+    expect(failure.details.violations?.map((violation) => violation.field)).toEqual([field]);
+  });
+});
+
+describe("settleLeftovers()", () => {
+  test("ends as unknown what a server before this one has left, all of it, and nothing of its own", async () => {
+    await using before = await running();
+    const left = Array.from({ length: 1_203 }, (_, n) => ({
+      id: `left-${n}` as never, // as: any text may be an id
+      containerId: before.id,
+      sessionId: before.sessionId,
+      sessionLabels: {},
+      sessionOwner: "",
+      command: ["x"],
+      startedAt: 1,
+    }));
+    await before.store.change({}, () => ({
+      result: undefined,
+      rows: left.map((row) => put(execTable, row)),
+      events: [],
+    }));
+    const outputs = await before.run({ command: ENDLESS }, async function* (heard) {
+      await heard("on");
+      expect(await before.execs.settleLeftovers(before.call())).toBe(1_203);
+      expect(await before.openExecs()).toBe(1);
+      yield { kind: "signal", name: "KILL" };
+    });
+    expect(ends(outputs)).toMatchObject([{ kind: "signalled" }]);
+    const finished = await before.events("exec_finished");
+    expect(finished).toHaveLength(1_204);
+    expect(finished.filter(({ data }) => data?.end === "unknown")).toHaveLength(1_203);
+    expect(finished[0]).toMatchObject({
+      source: "containers",
+      containerId: before.id,
+      data: { end: "unknown", reason: "the server stopped while it ran" },
+    });
+    expect(await before.openExecs()).toBe(0);
+  });
+});
+
+type Heard = (words: string) => Promise<void>;
+
+interface Running extends DomainSubject {
+  readonly id: Parameters<typeof engineName>[0];
+  readonly sessionId: Awaited<ReturnType<DomainSubject["session"]>>;
+  start(start: Partial<ExecStart>): ExecStart;
+  /** Runs a command to its end; `input` can wait for words of its output. */
+  run(
+    start: Partial<ExecStart>,
+    input?: (heard: Heard) => AsyncGenerator<ExecInput>,
+    outputs?: ExecOutput[],
+  ): Promise<readonly ExecOutput[]>;
+  /** Resolves when no command runs in the engine: the engine says nothing of a command's end. */
+  noProcess(): Promise<void>;
+  /** Holds that the log has one end, of this kind, and that no row is left. */
+  expectEnded(kind: string): Promise<void>;
+}
+
+/** A domain with a container that runs. */
+async function running(limits: Readonly<Record<string, string>> = {}): Promise<Running> {
+  const subject = await domainSubject({ limits });
+  const sessionId = await subject.session();
+  const { id } = await subject.create(sessionId);
+  const start = (more: Partial<ExecStart>): ExecStart => ({
+    containerId: id,
+    command: ["true"],
+    env: {},
+    workingDir: "",
+    user: "",
+    tty: false,
+    stdin: false,
+    timeoutNs: 0n,
+    ...more,
+  });
+  return {
+    ...subject,
+    id,
+    sessionId,
+    start,
+    run: async (more, input = none, outputs = []) => {
+      let said = "";
+      let word = Promise.withResolvers<void>();
+      const heard: Heard = async (words) => {
+        while (!said.includes(words)) await word.promise;
+      };
+      for await (const output of subject.execs.run(start(more), input(heard), subject.call())) {
+        outputs.push(output);
+        if (output.kind === "stdout") said += Buffer.from(output.data).toString();
+        word.resolve();
+        word = Promise.withResolvers();
+      }
+      return outputs;
+    },
+    noProcess: async () => {
+      while (subject.runtime.running > 0) await Bun.sleep(1);
+    },
+    expectEnded: async (kind) => {
+      const finished = await subject.events("exec_finished");
+      expect(finished.map(({ data }) => data?.end)).toEqual([kind]);
+      expect(await subject.openExecs()).toBe(0);
+      expect(subject.execs.running).toBe(0);
+    },
+  };
+}
+
+async function* none(): AsyncGenerator<ExecInput> {}
+
+/** An input without a frame that ends when `act` is done. */
+async function* afterwards(act: () => Promise<void>): AsyncGenerator<ExecInput> {
+  await act();
+  yield* none();
+}
+
+function ends(outputs: readonly ExecOutput[]) {
+  return outputs.flatMap((output) => (output.kind === "end" ? [output.end] : []));
+}
+
+function text(outputs: readonly ExecOutput[]): string {
+  return Buffer.concat(outputs.flatMap((output) => ("data" in output ? [output.data] : []))).toString();
+}
