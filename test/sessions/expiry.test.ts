@@ -1,9 +1,10 @@
-import { expect, test } from "bun:test";
+import { expect, jest, test } from "bun:test";
 import { renameSync } from "node:fs";
 import type { EventType } from "../../src/events/event.ts";
 import { Expiry } from "../../src/sessions/expiry.ts";
 import type { SessionId } from "../../src/sessions/session.ts";
 import { sessionTable } from "../../src/sessions/session.ts";
+import type { Sessions } from "../../src/sessions/sessions.ts";
 import { changed, put } from "../../src/store/store.ts";
 import { call, type SessionParts, seconds, sessionParts, wanted } from "./session-parts.ts";
 
@@ -167,37 +168,41 @@ test("run() ends sessions until it is told to stop", async () => {
 });
 
 test("run() wakes for a deadline that is sooner than its next look", async () => {
-  await using parts = await sessionParts();
-  const stop = new AbortController();
-  const expiry = new Expiry(() => parts.now);
-  const looks = { count: 0, looked: Promise.withResolvers<void>() };
-  const sessions = {
-    expire: async () => {
-      looks.count += 1;
-      return 0;
-    },
-    nextDue: async () => {
-      looks.looked.resolve();
-      return undefined;
-    },
-  };
-  // What run() uses of Sessions: here it matters when it asks, not what it is told.
-  const running = expiry.run(sessions as unknown as typeof parts.sessions, stop.signal);
-  await looks.looked.promise;
-  await new Promise((resolve) => setImmediate(resolve));
-  expect(looks.count).toBe(1);
-  looks.looked = Promise.withResolvers();
-  expiry.notice(parts.now + 5_000); // later than the next look
-  await new Promise((resolve) => setImmediate(resolve));
-  expect(looks.count).toBe(1);
-  const asked = performance.now();
-  expiry.notice(parts.now + 10);
-  await looks.looked.promise;
-  expect(looks.count).toBe(2);
-  expect(performance.now() - asked).toBeLessThan(900); // by itself it looks every second
-  stop.abort();
-  await running;
+  jest.useFakeTimers(); // so that no look comes by itself
+  try {
+    const looks: string[] = [];
+    let planned = Promise.withResolvers<void>();
+    // What run() uses of Sessions: here it matters when it asks, not what it is told.
+    const sessions = {
+      expire: async () => {
+        looks.push("look");
+        return 0;
+      },
+      nextDue: async () => {
+        setTurn(() => planned.resolve());
+        return undefined;
+      },
+    } as unknown as Sessions;
+    const stop = new AbortController();
+    const expiry = new Expiry(() => 1_000_000);
+    const running = expiry.run(sessions, stop.signal);
+    await planned.promise;
+    expiry.notice(1_005_000); // later than the next look
+    await new Promise<void>(setTurn);
+    expect(looks).toHaveLength(1);
+    planned = Promise.withResolvers();
+    expiry.notice(1_000_010);
+    await planned.promise;
+    expect(looks).toHaveLength(2);
+    stop.abort();
+    await running;
+  } finally {
+    jest.useRealTimers();
+  }
 });
+
+/** Calls `then` when all that can go on without a timer has done so. */
+const setTurn = setImmediate.bind(globalThis);
 
 /** A session with time-outs in seconds; the clock of the others stands where it was made first. */
 async function timed(
