@@ -47,13 +47,21 @@ export function labelTerms(labels: Readonly<Record<string, string>>): {
   text: string[];
   values: SQLQueryBindings[];
 } {
-  if (Object.keys(labels).length === 0) return { text: [], values: [] };
-  // One term for all: clients choose how many there are, and the depth of an expression is bounded.
-  const term = `NOT EXISTS (
-    SELECT 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (
-      SELECT 1 FROM json_each(labels) AS label WHERE label.key = wanted.key AND label.value = wanted.value))`;
-  return { text: [term], values: [JSON.stringify(labels)] };
+  const entries = Object.entries(labels);
+  const one = "EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)";
+  const text = entries.slice(0, maxTerms).map(() => one);
+  const values: SQLQueryBindings[] = entries.slice(0, maxTerms).flat();
+  if (entries.length > maxTerms) {
+    text.push(`NOT EXISTS (
+      SELECT 1 FROM json_each(?) AS wanted WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(labels) AS label WHERE label.key = wanted.key AND label.value = wanted.value))`);
+    values.push(JSON.stringify(Object.fromEntries(entries.slice(maxTerms))));
+  }
+  return { text, values };
 }
+
+/** How many labels get a term each, which is fastest; more share one, since an expression's depth is bounded. */
+const maxTerms = 32;
 
 function conditions(query: Query): { text: string[]; values: SQLQueryBindings[] } {
   const { text, values } = labelTerms(query.labels ?? {});
