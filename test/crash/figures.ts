@@ -13,7 +13,7 @@ export interface CrashFigures {
   /** Calls that were made again, twice each. */
   readonly repeated: number;
   readonly events: number;
-  /** How often the subscriber was cut off. */
+  /** How often the subscriber was cut off, or could not resume yet. */
   readonly interruptions: number;
   readonly restartsMs: readonly number[];
   /** How long rows and engine took to agree after a restart, in the rounds with containers. */
@@ -34,7 +34,7 @@ export function tableOf(figures: CrashFigures): string {
     ["calls without an answer", figures.unknown],
     ["calls made again", figures.repeated],
     ["events, each once and in order", figures.events],
-    ["times the subscriber resumed", figures.interruptions],
+    ["attempts to resume a watch", figures.interruptions],
     ["start to serving, median", milliseconds(median(figures.restartsMs))],
     ["start to serving, longest", milliseconds(Math.max(0, ...figures.restartsMs))],
     ["rows and engine agree, longest", milliseconds(Math.max(0, ...figures.agreementsMs))],

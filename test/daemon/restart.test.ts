@@ -21,6 +21,7 @@ import {
   SessionState,
 } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { thrown } from "../client/thrown.ts";
+import { killDuringStart } from "../crash/killed-start.ts";
 import { engine, type TestEngine } from "../engine.ts";
 import { refusedStart, startServer } from "../server.ts";
 import { cleared, engineContainers } from "./engine-containers.ts";
@@ -90,6 +91,18 @@ describe("what lies at the socket's path", () => {
 });
 
 describe("a server that was killed", () => {
+  test("starts again wherever its very first start was killed", async () => {
+    const dataDir = join(folder, "first");
+    const socketPath = join(folder, "first.sock");
+    const dockerHost = "unix:///nowhere";
+    for (let afterMs = 60; afterMs <= 380; afterMs += 80) {
+      rmSync(dataDir, { recursive: true, force: true });
+      await killDuringStart({ dataDir, socketPath, dockerHost }, afterMs);
+      await using again = await startServer({ dataDir, socketPath });
+      await expectServing(again.client);
+    }
+  }, 60_000);
+
   test("goes on with the log where it was: cursors stay good", async () => {
     await using first = await startServer();
     const { cursor } = await first.client.orchestrator.listSessions({});
