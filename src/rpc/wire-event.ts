@@ -33,7 +33,9 @@ export function bookmarkEvent(
 /** What a client's filter asks for. Failures: INVALID_ARGUMENT for unknown enum values and times that are none. */
 export function eventFilterOf(wire: WireFilter | undefined): EventFilter {
   if (wire === undefined) return {};
-  const types = [...(wire.type === WireType.UNSPECIFIED ? [] : [wire.type]), ...wire.types].map(typeOf);
+  const single = wire.type === WireType.UNSPECIFIED ? [] : [wire.type];
+  // Each once: every event is compared with all of them.
+  const types = [...new Set([...single, ...wire.types])].map(typeOf);
   const startTime = instantOf(wire.startTime, "filter.start_time");
   const endTime = instantOf(wire.endTime, "filter.end_time");
   knownEnum(PrioritySchema, wire.priority, "filter.priority");
