@@ -15,22 +15,23 @@ export interface SignalTarget {
 }
 
 /**
- * Sends a signal to a process that an exec started. The engine has no call for it, so it is done from this machine where
+ * Sends a signal to a process that an exec started, and to all of its process group, so that what a shell has started
+ * doesn't outlive it. The engine has no call for it, so it is done from this machine where
  * the process can be seen and is proven to be the container's, else by `kill` inside the container.
  *
  * @throws Failure failed_precondition when there is no way, with the reason.
  */
 export async function signalExec(target: SignalTarget, signal: AbortSignal): Promise<void> {
-  const innerPid = await pidInContainer(target);
+  const found = await findInContainer(target);
   try {
-    process.kill(target.pid, target.number);
+    process.kill(found.leads ? -target.pid : target.pid, target.number);
     return;
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code === "ESRCH") throw noWay(target, "its process does not run");
     if (code !== "EPERM") throw error;
   }
-  await killInside(target, innerPid, signal);
+  await killInside(target, found, signal);
 }
 
 /**
@@ -50,8 +51,15 @@ export function signalNumber(name: string, doing: string): number {
 /** Linux's last real-time signal. */
 const MAX_SIGNAL = 64;
 
-/** The process's number inside the container, after proof that it is the container's: the number may be another's by now. */
-async function pidInContainer(target: SignalTarget): Promise<string> {
+/** A process as its container has it. */
+interface Found {
+  readonly innerPid: string;
+  /** Whether it leads its process group, so that the group has its number. */
+  readonly leads: boolean;
+}
+
+/** The process inside the container, after proof that it is the container's: the number may be another's by now. */
+async function findInContainer(target: SignalTarget): Promise<Found> {
   const read = (file: string): Promise<string> =>
     readFile(`/proc/${target.pid}/${file}`, "utf8").catch(() => "");
   const [cgroup, status] = await Promise.all([read("cgroup"), read("status")]);
@@ -64,14 +72,16 @@ async function pidInContainer(target: SignalTarget): Promise<string> {
   const innerPid = /^NSpid:.*?(\d+)$/m.exec(status)?.[1];
   if (innerPid === undefined)
     throw noWay(target, "this kernel does not say what its process is called inside");
-  return innerPid;
+  const group = /^NSpgid:\s*(\d+)/m.exec(status)?.[1];
+  return { innerPid, leads: group === String(target.pid) };
 }
 
 /** `kill` as a program, then as a word of the shell: an image may have only one of them. */
-async function killInside(target: SignalTarget, innerPid: string, signal: AbortSignal): Promise<void> {
+async function killInside(target: SignalTarget, found: Found, signal: AbortSignal): Promise<void> {
+  const to = found.leads ? `-${found.innerPid}` : found.innerPid;
   const ways = [
-    ["kill", `-${target.number}`, innerPid],
-    ["sh", "-c", `kill -${target.number} ${innerPid}`],
+    ["kill", `-${target.number}`, to],
+    ["sh", "-c", `kill -${target.number} ${to}`],
   ];
   for (const command of ways) {
     await using kill = await target.run(command);
