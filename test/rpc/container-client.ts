@@ -1,0 +1,131 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { CallOptions } from "../../src/client/call-options.ts";
+import type { Client } from "../../src/client/client.ts";
+import type {
+  ContainerConfigSchema,
+  Event,
+  EventType,
+  ExecContainerRequestSchema,
+  ExecContainerResponse,
+  ExecEnd,
+  ExecStartSchema,
+} from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { engine } from "../engine.ts";
+import { type ServerOptions, startServer, type TestServer } from "../server.ts";
+
+export const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"];
+
+export type ExecFrame = MessageInitShape<typeof ExecContainerRequestSchema>;
+export type ExecStartInit = Omit<MessageInitShape<typeof ExecStartSchema>, "$typeName" | "containerId">;
+
+/** A real server on the real engine, with a session. What it makes is removed with it. */
+export interface ContainerServer extends AsyncDisposable {
+  readonly server: TestServer;
+  readonly client: Client;
+  readonly sessionId: string;
+  readonly image: string;
+  readonly dockerHost: string;
+  create(config?: MessageInitShape<typeof ContainerConfigSchema>): Promise<string>;
+}
+
+export async function containerServer(options: ServerOptions = {}): Promise<ContainerServer> {
+  const { dockerHost, image } = await engine();
+  const server = await startServer({ dockerHost, ...options });
+  const { client } = server;
+  const { sessionId } = await client.orchestrator.createSession({ config: { maxContainers: 100 } });
+  return {
+    server,
+    client,
+    sessionId,
+    image,
+    dockerHost,
+    create: async (config = {}) => {
+      const wanted = { image, command: FOREVER, ...config };
+      const request = { sessionId, config: wanted };
+      return (await client.orchestrator.createContainer(request, { timeoutMs: 30_000 })).containerId;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await server
+        .connect()
+        .orchestrator.closeSession({ sessionId }, { timeoutMs: 30_000 })
+        .catch(() => {});
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** What came of a command. */
+export interface ExecOutcome {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  readonly ends: readonly ExecEnd[];
+  /** The payloads' names in order, runs of output counted once. */
+  readonly order: readonly string[];
+  readonly execId: string;
+}
+
+/** Waits until the command's stdout holds these words. */
+export type Heard = (words: string) => Promise<void>;
+
+/** Runs a command over the wire to the end of its call; throws what the call ends with. */
+export async function exec(
+  client: Client,
+  start: ExecStartInit & { readonly containerId: string },
+  more: {
+    readonly input?: (heard: Heard) => AsyncIterable<ExecFrame>;
+    readonly options?: CallOptions;
+    readonly frames?: ExecContainerResponse[];
+  } = {},
+): Promise<ExecOutcome> {
+  const frames = more.frames ?? [];
+  let said = "";
+  let word = Promise.withResolvers<void>();
+  const heard: Heard = async (words) => {
+    while (!said.includes(words)) await word.promise;
+  };
+  async function* requests(): AsyncGenerator<ExecFrame> {
+    yield { payload: { case: "start", value: start } };
+    yield* more.input?.(heard) ?? [];
+  }
+  for await (const frame of client.orchestrator.execContainer(requests(), more.options)) {
+    frames.push(frame);
+    if (frame.payload.case === "stdout" && said.length < 1_000_000) {
+      said += Buffer.from(frame.payload.value).toString("latin1");
+      word.resolve();
+      word = Promise.withResolvers();
+    }
+  }
+  return outcome(frames);
+}
+
+export function outcome(frames: readonly ExecContainerResponse[]): ExecOutcome {
+  const bytes = (name: "stdout" | "stderr") =>
+    Buffer.concat(frames.flatMap(({ payload }) => (payload.case === name ? [payload.value] : [])));
+  const names = frames.map(({ payload }) => payload.case ?? "");
+  const started = frames.find(({ payload }) => payload.case === "started");
+  return {
+    stdout: bytes("stdout"),
+    stderr: bytes("stderr"),
+    ends: frames.flatMap(({ payload }) => (payload.case === "end" ? [payload.value] : [])),
+    order: names.filter((name, at) => name !== names[at - 1]),
+    execId: started?.payload.case === "started" ? started.payload.value.execId : "",
+  };
+}
+
+/** The first event of the log that fits. */
+export async function eventOf(
+  client: Client,
+  type: EventType,
+  fits: (event: Event) => boolean,
+): Promise<Event> {
+  const request = { fromStart: true, filter: { types: [type] } };
+  await using events = client.orchestrator.subscribeEvents(request, { timeoutMs: 30_000 });
+  for await (const event of events) if (fits(event)) return event;
+  throw new Error("the log ended");
+}
+
+/** The server's resident memory, in MiB. */
+export async function residentMiB(pid: number): Promise<number> {
+  const status = await Bun.file(`/proc/${pid}/status`).text();
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
