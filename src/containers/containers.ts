@@ -185,7 +185,8 @@ export class Containers {
     await this.#parts.touch(container.sessionId);
     return this.#parts.runtime.logs(
       madeContainer(container, "read the logs of container"),
-      options,
+      // No container of ours is created with a terminal; asking the engine would wait until it has cleaned up behind one that has just ended.
+      { ...options, tty: false },
       call.signal,
     );
   }

@@ -26,6 +26,7 @@ import { type ContainerLimits, configViolations } from "./container-limits.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { type ContainerDefaults, type HardenedSpec, hardenedSpec } from "./policy.ts";
+import { startAndInspect } from "./start-and-inspect.ts";
 
 export type PullPolicy = "missing" | "never" | "always";
 
@@ -149,8 +150,7 @@ export class Creation {
       await this.#pull(container.config.image, call.signal);
       id = await runtime.create(spec, within());
     }
-    await runtime.start(id, within());
-    const facts = await runtime.inspect(id, within());
+    const facts = await startAndInspect(runtime, id, within);
     if (facts === undefined) {
       throw new Failure(
         "aborted",

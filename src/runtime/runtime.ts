@@ -155,6 +155,8 @@ export interface LogOptions {
   readonly timestamps: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
+  /** Whether the container has a terminal, as its spec says; when absent, the engine may have to be asked. */
+  readonly tty?: boolean;
 }
 
 export interface OutputChunk {

@@ -21,7 +21,7 @@ export async function* containerLogs(
   const at = { doing, endpoint: engine.endpoint.name };
   const stream = await engine.stream(request, signal);
   try {
-    const framed = await isFramed(engine, id, stream, signal);
+    const framed = options.tty === undefined ? await isFramed(engine, id, stream, signal) : !options.tty;
     const broken = (why: string): Failure => unreachable(at, why);
     if (framed) {
       const chunks = demux(stream, { wholeFrames: options.timestamps, broken });
