@@ -33,7 +33,7 @@ export async function containerPair(bench: Bench): Promise<ContainerPair> {
 }
 
 /** The engine's own API with nothing around it: fetch for calls, and a socket of its own for streams. */
-export class RawEngine {
+class RawEngine {
   readonly #host: string;
 
   constructor(host: string) {

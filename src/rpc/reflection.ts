@@ -18,7 +18,12 @@ export function reflection(services: readonly DescService[]): {
   readonly v1: Handlers<typeof ServerReflection>;
   readonly v1alpha: Handlers<typeof AlphaServerReflection>;
 } {
-  const api = describedApi(services);
+  let made: DescribedApi | undefined;
+  // Encoding all descriptors takes longer than the rest of the start; few clients ever ask for them.
+  const api = () => {
+    made ??= describedApi(services);
+    return made;
+  };
   return {
     v1: {
       async *serverReflectionInfo(requests) {
@@ -27,7 +32,7 @@ export function reflection(services: readonly DescService[]): {
           yield {
             validHost: request.host,
             originalRequest: request,
-            messageResponse: answer(api, request, sent),
+            messageResponse: answer(api(), request, sent),
           };
         }
       },
@@ -39,7 +44,7 @@ export function reflection(services: readonly DescService[]): {
           yield {
             validHost: request.host,
             originalRequest: request,
-            messageResponse: answer(api, request, sent),
+            messageResponse: answer(api(), request, sent),
           };
         }
       },
