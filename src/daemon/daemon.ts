@@ -91,8 +91,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     startedAt,
     clock,
     subsystems: () => [
-      { name: "store", problem: "" },
-      { name: "events", problem: "" },
+      { name: "store", problem: store.problem ?? "" },
       { name: "containers", problem: engine.problem },
     ],
     countSessions: () => domain.sessions.countOpen(),

@@ -124,11 +124,14 @@ async function finishClosings(
     const closings = (await sessions.closing(closingsAtOnce)).map(async ({ id }) => {
       try {
         await sessions.finish(id, systemCall(signal));
+        return "closed";
       } catch (error) {
         words.debug("a session can't be closed yet", { session: id, error });
+        return "not yet";
       }
     });
-    await Promise.all(closings);
-    await again.wait(closingRetryMs);
+    const outcomes = await Promise.all(closings);
+    // A full round that got somewhere is followed by the next at once.
+    if (outcomes.length < closingsAtOnce || !outcomes.includes("closed")) await again.wait(closingRetryMs);
   }
 }

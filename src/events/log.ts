@@ -26,6 +26,9 @@ export type Beginning =
   | { readonly kind: "cursor"; readonly cursor: string; readonly field: string }
   | { readonly kind: "time"; readonly time: Instant };
 
+/** How often a reader that waits for a time looks at the clock, in milliseconds. */
+const lookEveryMs = 1_000;
+
 /** How many events a reader that is behind takes from disk at once. */
 const pageSize = 256;
 
@@ -116,7 +119,8 @@ export class EventLog implements Disposable {
         }
         const now = this.#clock();
         if (filter.endTime !== undefined && now >= filter.endTime) return;
-        if (bookmarkEveryMs !== undefined && now - toldAt >= bookmarkEveryMs) {
+        // Either way: a clock that was set back must not silence the bookmarks.
+        if (bookmarkEveryMs !== undefined && Math.abs(now - toldAt) >= bookmarkEveryMs) {
           toldAt = now;
           yield { kind: "bookmark", position, at: now };
           continue;
@@ -147,10 +151,12 @@ export class EventLog implements Disposable {
   }
 
   async #page(position: Position, filter: EventFilter) {
-    if (position + 1 < this.#storage.head) throw tooOld(this.cursor(position), this.#storage);
     // Requests come first: a reader that has far to go must not hold up everybody.
     await new Promise((resolve) => setImmediate(resolve));
-    return await this.#storage.read({ after: position, filter, limit: pageSize });
+    const page = await this.#storage.read({ after: position, filter, limit: pageSize });
+    // After the read: retention may have removed what it was to find.
+    if (position + 1 < this.#storage.head) throw tooOld(this.cursor(position), this.#storage);
+    return page;
   }
 
   #append(events: readonly LogEvent[]): void {
@@ -169,6 +175,7 @@ function untilNext(state: {
 }): number | undefined {
   const waits: number[] = [];
   if (state.bookmarkEveryMs !== undefined) waits.push(state.toldAt + state.bookmarkEveryMs - state.now);
-  if (state.endTime !== undefined) waits.push(state.endTime - state.now);
+  // Not longer than a clock that jumps may go unnoticed.
+  if (state.endTime !== undefined) waits.push(Math.min(state.endTime - state.now, lookEveryMs));
   return waits.length === 0 ? undefined : Math.max(1, Math.min(...waits));
 }

@@ -138,7 +138,10 @@ function sendMessage(
   // What was stored is answered also when the session has been closed since.
   const again = once && answered(loaded.answer, once, at);
   if (again !== undefined) return unchanged({ again });
-  if (loaded.before !== undefined) return unchanged({ message: sameMessage(loaded.before, draft) });
+  if (loaded.before !== undefined) {
+    const message = sameMessage(loaded.before, draft);
+    return changed({ message }, once ? [put(answerTable, answerOf(once, message.id, at))] : []);
+  }
   const session = activeSession(loaded.session, { id, doing: "send a message to session" });
   const count = loaded.activity?.messageCount ?? 0;
   if (count >= sending.limits.maxPerSession) {

@@ -47,8 +47,8 @@ function beginningOf(request: SubscribeEventsRequest, { startTime }: EventFilter
   const { resumeAfter, fromStart } = request;
   const given = [resumeAfter !== "", fromStart, startTime !== undefined].filter(Boolean).length;
   if (given > 1) {
-    const description = "goes with neither from_start nor filter.start_time: name one place to begin";
-    throw invalid("subscribe to events", [{ field: "resume_after", description }]);
+    const description = "can't be given with another one of resume_after, from_start and filter.start_time";
+    throw invalid("subscribe to events", [{ field: fromStart ? "from_start" : "resume_after", description }]);
   }
   if (resumeAfter !== "") return { kind: "cursor", cursor: resumeAfter, field: "resume_after" };
   if (startTime !== undefined) return { kind: "time", time: startTime };

@@ -35,7 +35,12 @@ export function eventFilterOf(wire: WireFilter | undefined): EventFilter {
   if (wire === undefined) return {};
   const single = wire.type === WireType.UNSPECIFIED ? [] : [wire.type];
   // Each once: every event is compared with all of them.
-  const types = [...new Set([...single, ...wire.types])].map(typeOf);
+  const types = [
+    ...new Set([
+      ...single.map((type) => typeOf(type, "filter.type")),
+      ...wire.types.map((type) => typeOf(type, "filter.types")),
+    ]),
+  ];
   const startTime = instantOf(wire.startTime, "filter.start_time");
   const endTime = instantOf(wire.endTime, "filter.end_time");
   knownEnum(PrioritySchema, wire.priority, "filter.priority");
@@ -100,12 +105,12 @@ const wireTypes: Readonly<Record<EventType, WireType>> = {
 // The names are the keys of wireTypes, which are all event types.
 const typesByNumber = new Map(Object.entries(wireTypes).map(([name, number]) => [number, name as EventType]));
 
-function typeOf(wire: WireType): EventType {
-  knownEnum(EventTypeSchema, wire, "filter.type");
+function typeOf(wire: WireType, field: string): EventType {
+  knownEnum(EventTypeSchema, wire, field);
   const type = typesByNumber.get(wire);
   if (type !== undefined) return type;
   const description = "is EVENT_TYPE_BOOKMARK or unset; bookmarks are asked for by bookmark_interval_ns";
-  throw invalid("subscribe to events", [{ field: "filter.types", description }]);
+  throw invalid("subscribe to events", [{ field, description }]);
 }
 
 function toWireEvent(event: LogEvent, cursor: string): MessageInitShape<typeof EventSchema> {

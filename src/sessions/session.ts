@@ -211,7 +211,7 @@ function expiryOf(session: Session, lastAt: Instant): Instant | null {
 function noticeFor(session: Session, noticeMs: number): number {
   const times = [session.config.maxDurationNs, session.config.idleTimeoutNs].filter((time) => time > 0n);
   const shortest = Math.min(...times.map((time) => Number(time / nsPerMs)));
-  return Math.min(noticeMs, shortest / 10);
+  return Math.min(noticeMs, Math.floor(shortest / 10));
 }
 
 function expiryReason(session: Session, activity: Activity): string {

@@ -1,10 +1,13 @@
-import { changed, remove, type Store } from "./store.ts";
+import { changed, type Load, remove, type Store } from "./store.ts";
 import type { Query, Table } from "./table.ts";
 
 /** How many rows one commit removes: bounds how long the store is held. */
 const step = 500;
 
-/** Removes all rows of a query, a bounded number a commit, until none is left or the signal aborts. */
+/**
+ * Removes all rows of a query, a bounded number a commit, until none is left or the signal aborts. A row that has changed
+ * since it was listed is left to the next look.
+ */
 export async function removeWhere<Row>(
   store: Store,
   table: Table<Row>,
@@ -13,11 +16,14 @@ export async function removeWhere<Row>(
   while (!options.signal.aborted) {
     const { rows } = await store.list(table, { ...options.query, limit: step });
     if (rows.length === 0) return;
-    await store.change({}, () =>
-      changed(
+    const keys = rows.map((row) => table.key(row));
+    const load: Record<string, Load<Row>> = Object.fromEntries(keys.map((key) => [key, { table, key }]));
+    await store.change(load, (loaded) => {
+      const same = rows.filter((row) => Bun.deepEquals(loaded[table.key(row)], row));
+      return changed(
         undefined,
-        rows.map((row) => remove(table, table.key(row))),
-      ),
-    );
+        same.map((row) => remove(table, table.key(row))),
+      );
+    });
   }
 }

@@ -15,6 +15,8 @@ import type { PagePlace, PageQuery, Query, Table } from "./table.ts";
  */
 export interface Store extends AsyncDisposable {
   readonly events: EventStorage;
+  /** Why the last write was refused, if it was: nothing can be changed until one succeeds. */
+  readonly problem: string | undefined;
 
   get<Row>(table: Table<Row>, key: string): Promise<Row | undefined>;
   /**

@@ -79,6 +79,7 @@ async function once(
       if (count < args[1].limit) stop.abort();
       return count;
     },
+    problem: undefined,
     [Symbol.asyncDispose]: async () => {},
   };
   await keepHouse({ store: trimmed, log, clock: () => parts.now, retention: () => asked }, stop.signal);

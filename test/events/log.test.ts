@@ -256,6 +256,29 @@ describe("follow()", () => {
     expect(parts.log.followers).toBe(0);
   });
 
+  test("fails with CURSOR_TOO_OLD when retention comes between a reader's turn and its read", async () => {
+    await using parts = await open({ memoryCount: 1 });
+    await parts.append(...numbered(1, 1_000));
+    const first = parts.follow({ after: 0, filter: {} }).next();
+    await parts.store.trimEvents(900, { limit: 10_000 }); // it has looked at the log, and reads a turn later
+    expect(await first.catch((error: unknown) => error)).toMatchObject({
+      details: { reason: "CURSOR_TOO_OLD" },
+    });
+  });
+
+  test("tells by bookmarks also when the clock is set back", async () => {
+    await using folder = await tempFolder();
+    await using store = new SqliteStore(folder.file("log.db"));
+    let now = 3_600_000;
+    using log = new EventLog(store.events, { clock: () => now, memoryCount: 64 });
+    const stop = new AbortController();
+    const items = log.follow({ after: 0, filter: {}, signal: stop.signal, bookmarkEveryMs: 20 });
+    const first = items.next();
+    now = 0;
+    expect((await first).value).toMatchObject({ kind: "bookmark" });
+    stop.abort();
+  });
+
   test("lets others run while it looks through a long log for little", async () => {
     await using parts = await open({ memoryCount: 1 });
     await parts.append(...numbered(1, 100));

@@ -7,6 +7,16 @@ import { failed } from "../contract/store-changes.ts";
 import { call, nobody, type SessionParts, sessionParts, wanted } from "../sessions/session-parts.ts";
 
 describe("send()", () => {
+  test("remembers the key of a repetition that was known by its id", async () => {
+    await using parts = await sessionParts();
+    const id = await session(parts);
+    const draft = one({ id: "m1", content: "first" });
+    await parts.messages.send(id, draft, call());
+    await parts.messages.send(id, { ...draft, idempotencyKey: "k" }, call());
+    const other = { ...one({ content: "other" }), idempotencyKey: "k" };
+    expect(await failed(parts.messages.send(id, other, call()))).toMatchObject({ kind: "already_exists" });
+  });
+
   test("stores a message, tells of it, and counts it", async () => {
     await using parts = await sessionParts();
     const id = await session(parts);

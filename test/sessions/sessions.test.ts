@@ -7,6 +7,14 @@ import { failed } from "../contract/store-changes.ts";
 import { call, nobody, type SessionParts, seconds, sessionParts, wanted } from "./session-parts.ts";
 
 describe("create()", () => {
+  test("takes every time-out, also one of which a tenth is no whole millisecond", async () => {
+    await using parts = await sessionParts();
+    for (const idleTimeoutNs of [1n, 1_000_000n, 15_000_000n, 1_234_000_000n, 599_999_999_999n]) {
+      const { id } = await parts.sessions.create(wanted({ config: { idleTimeoutNs } }), call());
+      expect(Number.isInteger((await parts.sessions.activity(id))?.dueAt)).toBe(true);
+    }
+  });
+
   test("fills in a name, the defaults and the times", async () => {
     await using parts = await sessionParts({
       limits: { defaultIdleTimeoutMs: 5_000, defaultMaxDurationMs: 9_000 },

@@ -29,6 +29,8 @@ export function memoryDisk(): MemoryDisk {
 /** A store in memory: slow, simple, and held by the contract's suite. */
 export class MemoryStore implements Store {
   readonly events: MemoryEvents;
+  /** Memory takes every write. */
+  readonly problem = undefined;
   readonly #disk: MemoryDisk;
   #waiting: (() => void)[] = [];
   #closed = false;

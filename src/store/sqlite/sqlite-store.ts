@@ -48,6 +48,7 @@ export class SqliteStore implements Store {
   readonly #checkFile: () => void;
   #waiting: Waiting[] = [];
   #scheduled = false;
+  #problem: string | undefined;
   #closed = false;
 
   /** Fails as `openDatabase` does. */
@@ -59,6 +60,10 @@ export class SqliteStore implements Store {
       .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'install'")
       .get();
     this.install = meta?.value ?? "";
+  }
+
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   async get<Row>(table: Table<Row>, key: string): Promise<Row | undefined> {
@@ -132,6 +137,7 @@ export class SqliteStore implements Store {
     const settlements: (() => void)[] = [];
     const appended: LogEvent[] = [];
     try {
+      if (this.#database.inTransaction) this.#database.query("ROLLBACK").run(); // what #rollback could not
       this.#database.query("BEGIN IMMEDIATE").run();
       for (const waiting of batch) this.#apply(waiting, appended, settlements);
       this.#checkFile();
@@ -140,9 +146,11 @@ export class SqliteStore implements Store {
       this.#rollback();
       if (batch.length > 1) return "retry_alone";
       const failure = sqliteFailure(error, "save the change");
+      this.#problem = failure instanceof Failure ? failure.message : undefined;
       for (const waiting of batch) waiting.reject(failure);
       return "settled";
     }
+    this.#problem = undefined;
     for (const settle of settlements) settle();
     this.events.published(appended);
     return "settled";
@@ -174,8 +182,12 @@ export class SqliteStore implements Store {
 
   #rollback(): void {
     this.#cache.clear();
-    // A full disk can end the transaction by itself.
-    if (this.#database.inTransaction) this.#database.query("ROLLBACK").run();
+    try {
+      // A full disk can end the transaction by itself.
+      if (this.#database.inTransaction) this.#database.query("ROLLBACK").run();
+    } catch {
+      // The next commit tries it again; this one's callers hear of the failure that came first.
+    }
   }
 
   #load(load: Load<unknown>): unknown {
