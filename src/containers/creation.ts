@@ -1,18 +1,9 @@
 import { type Call, systemCall } from "../call.ts";
 import { Failure, invalid } from "../failure.ts";
 import type { RuntimeId } from "../runtime/runtime.ts";
-import {
-  type Activity,
-  activeSession,
-  activityAt,
-  activityTable,
-  type Session,
-  type SessionId,
-  sessionTable,
-} from "../sessions/session.ts";
-import { type Answer, answered, answerOf, answerTable, type OnceKey, onceKey } from "../store/answers.ts";
-import { type Counter, counterTable, moved } from "../store/counters.ts";
-import { changed, type Decision, put, unchanged } from "../store/store.ts";
+import { activeSession, activityTable, type SessionId, sessionTable } from "../sessions/session.ts";
+import { answerTable, onceKey } from "../store/answers.ts";
+import { counterTable } from "../store/counters.ts";
 import {
   type Container,
   type ContainerConfig,
@@ -22,10 +13,10 @@ import {
   engineName,
   openContainers,
 } from "./container.ts";
-import { type ContainerLimits, configViolations } from "./container-limits.ts";
+import { configViolations } from "./container-limits.ts";
+import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
-import { type ContainerDefaults, type HardenedSpec, hardenedSpec } from "./policy.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
 
 export type PullPolicy = "missing" | "never" | "always";
@@ -231,19 +222,6 @@ export class Creation {
   }
 }
 
-type Intent = NewIntent | Repeated;
-
-/** The request's idempotency key was used before. */
-interface Repeated {
-  readonly again: ContainerId;
-  readonly answerRow: string;
-}
-
-interface NewIntent {
-  readonly container: Container;
-  readonly hardened: HardenedSpec;
-}
-
 /** An image that no registry gives can't be had, whatever keeps it; an engine that is gone is another matter. */
 function notToBeHad(image: string, error: Failure): Failure {
   const isEngine = error.details.reason === "RUNTIME_UNAVAILABLE";
@@ -254,83 +232,4 @@ function notToBeHad(image: string, error: Failure): Failure {
     `Cannot create a container of image "${image}": the engine has none, and can't get it (${words})`,
     { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause: error },
   );
-}
-
-/** The rule for a new container: may this session have it, and what will it be. */
-function intendContainer(
-  loaded: {
-    readonly session: Session;
-    readonly activity: Activity | undefined;
-    readonly open: Counter | undefined;
-    readonly answer: Answer | undefined;
-  },
-  wanted: {
-    readonly id: ContainerId;
-    readonly config: ContainerConfig;
-    readonly once: OnceKey | undefined;
-    readonly at: number;
-    readonly actor: string;
-    readonly limits: ContainerLimits;
-    readonly defaults: ContainerDefaults;
-    readonly noticeMs: number;
-  },
-): Decision<Intent> {
-  const { session } = loaded;
-  const { id, config, once, at } = wanted;
-  const again = once && answered(loaded.answer, once, at);
-  // as: answers of this kind are made below, from an id
-  if (again !== undefined) return unchanged({ again: again as ContainerId, answerRow: once?.row ?? "" });
-  refuseTooMany(loaded, wanted.limits);
-  const hardened = hardenedSpec(config, { session: session.config, defaults: wanted.defaults });
-  const container: Container = {
-    id,
-    sessionId: session.id,
-    name: engineName(id),
-    config: {
-      ...config,
-      limits: {
-        nanoCpu: hardened.limits.nanoCpu,
-        memoryBytes: hardened.limits.memoryBytes,
-        memorySwap: hardened.limits.memorySwapBytes,
-        pidsLimit: hardened.limits.pids,
-      },
-      networkMode: hardened.networkMode,
-      restart: { ...config.restart, name: hardened.restart.name },
-    },
-    createdAt: at,
-    sessionLabels: session.metadata.labels,
-    sessionOwner: session.metadata.ownerId,
-    answerRow: once?.row ?? "",
-    life: { state: "creating" },
-  };
-  return changed({ container, hardened }, [
-    put(containerTable, container),
-    put(sessionTable, { ...session, containerIds: [...session.containerIds, id] }),
-    put(activityTable, activityAt(session, at, { before: loaded.activity, noticeMs: wanted.noticeMs })),
-    put(counterTable, moved(loaded.open, openContainers, 1)),
-    ...(once ? [put(answerTable, answerOf(once, id, at))] : []),
-  ]);
-}
-
-function refuseTooMany(
-  loaded: { readonly session: Session; readonly open: Counter | undefined },
-  limits: ContainerLimits,
-): void {
-  const { session } = loaded;
-  const has = session.containerIds.length;
-  if (has >= session.config.maxContainers) {
-    throw new Failure(
-      "resource_exhausted",
-      `Cannot create a container in session "${session.id}": it has ${has}, and its max_containers is ${session.config.maxContainers}`,
-      { reason: "TOO_MANY_CONTAINERS", metadata: { limit: String(session.config.maxContainers) } },
-    );
-  }
-  const all = loaded.open?.value ?? 0;
-  if (all >= limits.maxContainers) {
-    throw new Failure(
-      "resource_exhausted",
-      `Cannot create a container in session "${session.id}": the server has ${all}, and ${limits.maxContainers} is the most`,
-      { reason: "TOO_MANY_CONTAINERS", metadata: { limit: String(limits.maxContainers) } },
-    );
-  }
 }
