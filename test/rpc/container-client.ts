@@ -10,6 +10,7 @@ import type {
   ExecEnd,
   ExecStartSchema,
 } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { cleared } from "../daemon/engine-containers.ts";
 import { engine } from "../engine.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 
@@ -45,6 +46,8 @@ export async function containerServer(options: ServerOptions = {}): Promise<Cont
       return (await client.orchestrator.createContainer(request, { timeoutMs: 30_000 })).containerId;
     },
     [Symbol.asyncDispose]: async () => {
+      // By the server, which shows that it can; by the engine where the test has left no server that could.
+      await using _cleared = cleared(dockerHost, () => sessionId);
       await server
         .connect()
         .orchestrator.closeSession({ sessionId }, { timeoutMs: 30_000 })

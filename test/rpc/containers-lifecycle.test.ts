@@ -259,9 +259,9 @@ describe("CloseSession on a real engine", () => {
       expect(state).toBe(SessionState.CLOSED);
       expect(await engineContainers(docker.dockerHost, sessionId)).toEqual([]);
     };
-    await Promise.all(Array.from({ length: 4 }, round));
+    await Promise.all(Array.from({ length: 5 }, round));
     const before = await open();
-    for (let wave = 0; wave < 4; wave += 1) await Promise.all(Array.from({ length: 5 }, round));
+    for (let wave = 0; wave < 3; wave += 1) await Promise.all(Array.from({ length: 5 }, round));
     // Connections that wait for the next call are kept, a bounded number.
     while ((await open()) > before + 17) await Bun.sleep(50);
   }, 60_000);
