@@ -14,7 +14,7 @@ import { cleared } from "../daemon/engine-containers.ts";
 import { engine } from "../engine.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 
-export const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"];
+const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"];
 
 export type ExecFrame = MessageInitShape<typeof ExecContainerRequestSchema>;
 export type ExecStartInit = Omit<MessageInitShape<typeof ExecStartSchema>, "$typeName" | "containerId">;
