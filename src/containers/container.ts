@@ -46,7 +46,7 @@ export interface MountConfig {
   readonly readOnly: boolean;
 }
 
-export interface PortConfig {
+interface PortConfig {
   readonly containerPort: number;
   readonly hostPort: number;
   readonly protocol: string;

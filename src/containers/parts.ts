@@ -29,7 +29,7 @@ export interface ContainerParts {
 }
 
 /** All in milliseconds. */
-export interface ContainerTimes {
+interface ContainerTimes {
   /** For one engine call that makes, starts or removes. */
   readonly operationMs: number;
   readonly pullMs: number;

@@ -11,7 +11,7 @@ export interface Reload {
   readonly deferred: readonly ConfigChange[];
 }
 
-export interface ConfigChange {
+interface ConfigChange {
   readonly name: string;
   readonly before: string;
   readonly after: string;

@@ -26,7 +26,7 @@ export interface Setting<Value = unknown> {
   write(value: Value): string;
 }
 
-export type Reading<Value> = { readonly value: Value } | { readonly problem: string };
+type Reading<Value> = { readonly value: Value } | { readonly problem: string };
 
 /** What defaults and relative paths depend on. */
 export interface Host {
@@ -35,7 +35,7 @@ export interface Host {
 }
 
 /** The folder that a relative path is meant from, and the home that `~/` stands for. */
-export interface Origin {
+interface Origin {
   readonly folder: string;
   readonly home: string | undefined;
 }

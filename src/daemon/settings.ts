@@ -251,7 +251,7 @@ export const settings = {
 };
 
 /** What the table makes of itself: the same shape with a value in each place. */
-export type ConfigOf<Table> = {
+type ConfigOf<Table> = {
   readonly [Key in keyof Table]: Table[Key] extends Setting<infer Value> ? Value : ConfigOf<Table[Key]>;
 };
 

@@ -7,7 +7,7 @@ import type { Handlers } from "./handlers.ts";
 import { count32, timestamp } from "./wire-values.ts";
 
 /** A part of the server and how it is. */
-export interface Subsystem {
+interface Subsystem {
   readonly name: string;
   /** Why it can't do its work; empty when it can. */
   readonly problem: string;

@@ -225,6 +225,7 @@ describe("EngineLink after an interruption", () => {
     const sessionId = await subject.session({ maxContainers: 200 });
     let breaking = true;
     const breaks = (async () => {
+      // The rhythm of the faults, not a wait for anything.
       for (; breaking; await Bun.sleep(15)) runtime.loseWatches();
     })();
     const made = await Promise.all(

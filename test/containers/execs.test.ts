@@ -390,7 +390,7 @@ async function running(limits: Readonly<Record<string, string>> = {}): Promise<R
       return outputs;
     },
     noProcess: async () => {
-      while (subject.runtime.running > 0) await Bun.sleep(1);
+      while (subject.runtime.running > 0) await Bun.sleep(1); // the fake engine tells nobody
     },
     expectEnded: async (kind) => {
       const finished = await subject.events("exec_finished");

@@ -348,7 +348,7 @@ describe("ExecContainer carries", () => {
     expect(most - before.memory).toBeLessThan(60);
     await client[Symbol.asyncDispose]();
     await expectGone(mark);
-    while ((await sockets()) > before.sockets + 2) await Bun.sleep(20);
+    while ((await sockets()) > before.sockets + 2) await Bun.sleep(20); // /proc tells nobody
   }, 20_000);
 });
 
@@ -453,6 +453,6 @@ async function expectGone(mark: string, server: ContainerServer = shared, id = c
   for (let left = "?"; left !== ""; ) {
     const { stdout } = await exec(server.client, { containerId: id, command: looking });
     left = stdout.toString();
-    if (left !== "") await Bun.sleep(20);
+    if (left !== "") await Bun.sleep(20); // nor does a process that ends
   }
 }

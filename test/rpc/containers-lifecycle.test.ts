@@ -263,7 +263,7 @@ describe("CloseSession on a real engine", () => {
     const before = await open();
     for (let wave = 0; wave < 3; wave += 1) await Promise.all(Array.from({ length: 5 }, round));
     // Connections that wait for the next call are kept, a bounded number.
-    while ((await open()) > before + 17) await Bun.sleep(50);
+    while ((await open()) > before + 17) await Bun.sleep(50); // /proc tells nobody
   }, 60_000);
 });
 
