@@ -1,4 +1,5 @@
 import type { ClientHttp2Session } from "node:http2";
+import { FrameCounter } from "./framed.ts";
 import { callRaw, connectRaw, openCall } from "./raw-http2.ts";
 import { median, percentile, sampleOf } from "./statistics.ts";
 
@@ -66,8 +67,11 @@ async function main(task: ReaderTask): Promise<void> {
 /** Resolves when the subscription is in force. */
 function subscribed(stream: ReturnType<typeof openCall>, onEvent: () => void): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const events = new FrameCounter();
   stream.once("response", () => resolve());
-  stream.on("data", onEvent);
+  stream.on("data", (bytes: Buffer) => {
+    for (let count = events.take(bytes); count > 0; count -= 1) onEvent();
+  });
   stream.once("error", reject);
   return promise;
 }

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
+import { HealthCheckRequestSchema } from "../src/gen/grpc/health/v1/health_pb.ts";
 import {
   EventSchema,
-  GetSessionRequestSchema,
   MessageRole,
   SendMessageRequestSchema,
   SendMessageResponseSchema,
@@ -18,7 +18,7 @@ import type { Sample } from "./statistics.ts";
 
 const subscribePath = "/proto.orchestrator.v1.OrchestratorService/SubscribeEvents";
 const sendPath = "/proto.orchestrator.v1.OrchestratorService/SendMessage";
-const readPath = "/proto.orchestrator.v1.OrchestratorService/GetSession";
+const readPath = "/grpc.health.v1.Health/Check";
 const reader = [process.execPath, join(import.meta.dir, "event-reader.ts")];
 
 /** How long an event takes to subscribers: to one, and to a thousand beside one that never reads. */
@@ -37,7 +37,7 @@ export const events: Figure = {
     const sizes = await sizesOf(server, sessionId);
     await using _bare = await startBare([program, subscribePath, sendPath, bareSocket, ...sizes]);
     const sockets = { ours: server.socketPath, bare: bareSocket };
-    const readRequest = framed(GetSessionRequestSchema, { sessionId }).toString("base64");
+    const readRequest = framed(HealthCheckRequestSchema, {}).toString("base64");
     const one = await compare(bench, { sockets, request, readRequest, subscribers: 1 });
     const many = bench.length === "quick" ? 50 : 1_000;
     await using _stalled = await stalledReader({ bench, socketPath: server.socketPath, request });
