@@ -57,8 +57,9 @@ async function main(words: readonly string[]): Promise<number> {
   for (const figure of chosen) {
     const begin = performance.now();
     toStderr(`${figure.name}`);
-    rows.push(...(await figure.measure(bench)));
-    toStderr(`  took ${duration(performance.now() - begin)}`);
+    const measured = await figure.measure(bench);
+    toStderr(`${textTable(measured)}\n  took ${duration(performance.now() - begin)}`);
+    rows.push(...measured);
   }
   toStdout(textTable(rows));
   const title = `baaaht ${stamp.version}, commit ${stamp.commit.slice(0, 12)}: how many times each target is reached`;
