@@ -10,6 +10,8 @@ const maxArgumentBytes = 2 * 1024 * 1024;
 const maxImageLength = 512;
 const maxPathLength = 4_096;
 const maxMounts = 64;
+/** Linux's PID_MAX_LIMIT. */
+const maxPids = 4_194_304n;
 
 export interface ContainerLimits {
   readonly maxContainers: number;
@@ -31,6 +33,7 @@ export function configViolations(
     ...labelViolations(config.labels, limits, "config.labels"),
     ...ownLabelViolations(config.labels),
     ...resourceViolations(config.limits, "config.resource_limits"),
+    ...swapViolations(config.limits),
     ...restartViolations(config.restart),
   ];
 }
@@ -43,6 +46,10 @@ function imageViolations(image: string): readonly FieldViolation[] {
   }
   if (!/^[a-zA-Z0-9][a-zA-Z0-9._\-/:@]*$/.test(image)) {
     return [{ field, description: `is "${image.slice(0, 64)}", which is not an image reference` }];
+  }
+  const digest = image.split("@")[1];
+  if (digest !== undefined && !/^[a-z0-9]+:[0-9a-f]{32,}$/.test(digest)) {
+    return [{ field, description: `has "${digest.slice(0, 80)}" behind its @, which is not a digest` }];
   }
   return [];
 }
@@ -92,6 +99,7 @@ function mountViolations(mounts: ContainerConfig["mounts"]): readonly FieldViola
   return mounts.flatMap(({ source, target }, index) => {
     const at = `config.mounts[${index}]`;
     const violations = [...pathViolations(target, `${at}.target`)];
+    if (/^\/+$/.test(target)) violations.push({ field: `${at}.target`, description: "is the root" });
     if (target === "") violations.push({ field: `${at}.target`, description: "is empty; name a path" });
     if (source.length > maxPathLength || hasNul(source))
       violations.push({ field: `${at}.source`, description: "is too long or has a NUL character" });
@@ -117,6 +125,24 @@ function ownLabelViolations(labels: Readonly<Record<string, string>>): readonly 
     }));
 }
 
+/** Memory and swap are counted together. */
+function swapViolations({
+  memoryBytes,
+  memorySwap,
+  pidsLimit,
+}: ContainerConfig["limits"]): readonly FieldViolation[] {
+  const violations: FieldViolation[] = [];
+  if (memorySwap > 0n && memorySwap < memoryBytes) {
+    const description = `is ${memorySwap}, less than memory_bytes (${memoryBytes}), which it includes`;
+    violations.push({ field: "config.resource_limits.memory_swap", description });
+  }
+  if (pidsLimit > maxPids) {
+    const description = `is ${pidsLimit}; at most ${maxPids} are allowed`;
+    violations.push({ field: "config.resource_limits.pids_limit", description });
+  }
+  return violations;
+}
+
 function restartViolations(restart: ContainerConfig["restart"]): readonly FieldViolation[] {
   const violations: FieldViolation[] = [];
   if (!["", "no", "on-failure", "always", "unless-stopped"].includes(restart.name)) {
@@ -127,6 +153,13 @@ function restartViolations(restart: ContainerConfig["restart"]): readonly FieldV
   }
   if (restart.maximumRetryCount < 0) {
     violations.push({ field: "config.restart_policy.maximum_retry_count", description: "can't be negative" });
+  }
+  if (restart.maximumRetryCount > 0 && restart.name !== "on-failure") {
+    const description = `is ${restart.maximumRetryCount}; it goes with the name on-failure only`;
+    violations.push({ field: "config.restart_policy.maximum_retry_count", description });
+  }
+  if (restart.timeoutNs < 0n) {
+    violations.push({ field: "config.restart_policy.timeout_ns", description: "can't be negative" });
   }
   return violations;
 }

@@ -1,7 +1,7 @@
 import type { Instant, NewEvent } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import type { RuntimeId } from "../runtime/runtime.ts";
-import type { ResourceLimits, SessionId } from "../sessions/session.ts";
+import { type ResourceLimits, type Session, type SessionId, sessionEvent } from "../sessions/session.ts";
 import type { Table } from "../store/table.ts";
 
 export type ContainerId = string & { readonly __brand: "ContainerId" };
@@ -14,9 +14,6 @@ export interface Container {
   /** As the client gave it, with defaults filled in. */
   readonly config: ContainerConfig;
   readonly createdAt: Instant;
-  /** What its session's events carry, kept here so that an engine's event needs no second row. */
-  readonly sessionLabels: Readonly<Record<string, string>>;
-  readonly sessionOwner: string;
   /** The row of the answer to its request's idempotency key; empty without one. It goes when the creation fails. */
   readonly answerRow: string;
   readonly life: ContainerLife;
@@ -125,16 +122,27 @@ export function madeContainer(container: Container, doing: string): RuntimeId {
   throw new Failure("failed_precondition", `Cannot ${doing} "${container.id}": it is still being created`);
 }
 
-/** An event about `container`, with what all of them carry. */
+/**
+ * The engine's id of a container in which commands can run, as far as is known: whether it still does, the engine says.
+ *
+ * Failures: FAILED_PRECONDITION when it has not begun or has ended, or is frozen.
+ */
+export function runningContainer(container: Container, doing: string): RuntimeId {
+  const id = madeContainer(container, doing);
+  const { state } = container.life;
+  if (state === "running" || state === "restarting") return id;
+  throw new Failure("failed_precondition", `Cannot ${doing} "${container.id}": it is ${state}, not running`, {
+    reason: "CONTAINER_NOT_RUNNING",
+    metadata: { container_id: container.id, state },
+  });
+}
+
+/** An event about a container, with what all of them carry: also its session's labels and owner as they are now. */
 export function containerEvent(
-  container: Container,
+  about: { readonly id: ContainerId; readonly sessionId: SessionId; readonly session: Session | undefined },
   event: Omit<NewEvent, "labels" | "sessionId" | "containerId" | "userId">,
 ): NewEvent {
-  return {
-    ...event,
-    sessionId: container.sessionId,
-    containerId: container.id,
-    labels: container.sessionLabels,
-    ...(container.sessionOwner === "" ? {} : { userId: container.sessionOwner }),
-  };
+  const { id, sessionId, session } = about;
+  const ofSession = session === undefined ? { ...event, sessionId } : sessionEvent(session, event);
+  return { ...ofSession, containerId: id };
 }

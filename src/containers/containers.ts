@@ -19,6 +19,7 @@ import { type Creating, Creation, callSource } from "./creation.ts";
 import { EngineLink, type EngineState } from "./engine-link.ts";
 import { engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
+import { plainReason } from "./plain-reason.ts";
 
 /** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
 export interface ContainerView {
@@ -100,9 +101,14 @@ export class Containers {
     return { ...listing, rows: listing.rows.map((container) => ({ container, known })) };
   }
 
-  /** How many containers are not removed. */
+  /** How many there are, ended ones too, which is what the server's bound is on. */
   async count(): Promise<number> {
     return (await this.#parts.store.get(counterTable, openContainers))?.value ?? 0;
+  }
+
+  /** How many containers have not ended, as far as is known. */
+  async countActive(): Promise<number> {
+    return await this.#parts.store.count(containerTable, { where: { state: activeStates } });
   }
 
   /**
@@ -116,7 +122,8 @@ export class Containers {
     call: Call,
   ): Promise<ContainerView> {
     using _held = await this.#parts.locks.hold(id, call.signal);
-    return this.#view(await this.#stopHeld(id, options.graceMs ?? this.#parts.times.stopGraceMs, call));
+    const graceMs = options.graceMs ?? this.#parts.times.stopGraceMs;
+    return this.#view(await this.#stopHeld(id, { graceMs, reason: "it was stopped by a call" }, call));
   }
 
   /**
@@ -204,17 +211,30 @@ export class Containers {
       using _held = await this.#holdInTime(id, call);
       const container = await this.link.refreshHeld(id, call);
       if (container === undefined) return;
+      const reason = "its session was closed";
       const ended =
-        container.life.state === "exited"
-          ? container
-          : await this.#stopHeld(id, this.#parts.times.closeGraceMs, call);
-      await this.#removeHeld(ended, call, "its session was closed");
+        container.life.state === "exited" ? container : await this.#stopOrLeave(container, reason, call);
+      await this.#removeHeld(ended, call, reason);
     });
     const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }
 
-  async #stopHeld(id: ContainerId, graceMs: number, call: Call): Promise<Container> {
+  /** A container that the engine can't stop gets no grace: the removal, which kills it, is what has to succeed. */
+  async #stopOrLeave(container: Container, reason: string, call: Call): Promise<Container> {
+    try {
+      return await this.#stopHeld(container.id, { graceMs: this.#parts.times.closeGraceMs, reason }, call);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.details.reason === "RUNTIME_UNAVAILABLE") throw error;
+      return container;
+    }
+  }
+
+  async #stopHeld(
+    id: ContainerId,
+    { graceMs, reason }: { readonly graceMs: number; readonly reason: string },
+    call: Call,
+  ): Promise<Container> {
     const { store, runtime, clock, times } = this.#parts;
     const container = knownContainer(await store.get(containerTable, id), { id, doing: "stop container" });
     const runtimeId = madeContainer(container, "stop container");
@@ -232,11 +252,10 @@ export class Containers {
     }
     const { actor, correlationId } = call;
     const endedBefore = facts.exitedAt !== undefined && facts.exitedAt < askedAt;
-    const why = endedBefore
-      ? { source: engineSource, reason: "" }
-      : { source: callSource, reason: "it was stopped by a call" };
-    return await store.change({}, () =>
-      observe(container, facts, { at: clock(), actor, correlationId, ...why }),
+    const why = endedBefore ? { source: engineSource, reason: "" } : { source: callSource, reason };
+    const observing = { at: clock(), actor, correlationId, ...why };
+    return await store.change({ session: { table: sessionTable, key: container.sessionId } }, ({ session }) =>
+      observe({ container, session }, facts, observing),
     );
   }
 
@@ -284,7 +303,12 @@ export class Containers {
   async #engineReady(signal: AbortSignal): Promise<void> {
     if (this.link.state.kind === "up") return;
     const bound = AbortSignal.timeout(this.#parts.times.operationMs);
-    await this.#parts.runtime.info(AbortSignal.any([signal, bound]));
+    try {
+      await this.#parts.runtime.info(AbortSignal.any([signal, bound]));
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure(error.kind, `Cannot create a container: ${plainReason(error)}`, error.details);
+    }
   }
 
   #view(container: Container): ContainerView {
@@ -303,6 +327,14 @@ export class Containers {
     }
   }
 }
+
+const activeStates: readonly Container["life"]["state"][] = [
+  "creating",
+  "created",
+  "running",
+  "paused",
+  "restarting",
+];
 
 function exitedAs(data: Readonly<Record<string, string>>): Ended {
   return {

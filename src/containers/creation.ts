@@ -17,6 +17,7 @@ import { configViolations } from "./container-limits.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
+import { plainReason } from "./plain-reason.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
 
 export type PullPolicy = "missing" | "never" | "always";
@@ -76,8 +77,10 @@ export class Creation {
       try {
         return await this.#make(intent, creating.pull, { ...call, signal });
       } catch (error) {
-        if ((await this.#undo(intent.container, error)) === "left") this.#engine.clearAway(id);
-        throw error;
+        const undoing = await this.#undo(intent.container, error);
+        // An engine that was not waited for may make it only now.
+        if (undoing === "left" || mayStillBeMade(error, signal)) this.#engine.clearAway(id);
+        throw inOwnWords(error, intent.container);
       }
     } finally {
       this.#underWay.delete(id);
@@ -137,7 +140,8 @@ export class Creation {
       id = await runtime.create(spec, within());
     } catch (error) {
       // Asked only when it turns out to be missing: the usual container doesn't wait for one call more.
-      if (pull !== "missing" || !(error instanceof Failure) || error.kind !== "not_found") throw error;
+      if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
+      if (pull !== "missing") throw notThere(container.config.image, error);
       await this.#pull(container.config.image, call.signal);
       id = await runtime.create(spec, within());
     }
@@ -148,14 +152,10 @@ export class Creation {
         `Cannot create container "${container.id}": the engine lost it while it was made`,
       );
     }
-    return await store.change({}, () =>
-      observe(container, facts, {
-        at: clock(),
-        actor: call.actor,
-        correlationId: call.correlationId,
-        source: callSource,
-        reason: "",
-      }),
+    const { actor, correlationId } = call;
+    const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
+    return await store.change({ session: { table: sessionTable, key: container.sessionId } }, ({ session }) =>
+      observe({ container, session }, facts, observing),
     );
   }
 
@@ -222,11 +222,53 @@ export class Creation {
   }
 }
 
+function notThere(image: string, cause: Failure): Failure {
+  return new Failure(
+    "not_found",
+    `Cannot create a container of image "${image}": the engine has none, and it was not to be pulled`,
+    { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause },
+  );
+}
+
+/** Whether the engine may go on with what it was asked: nobody has heard how that ended. */
+function mayStillBeMade(error: unknown, signal: AbortSignal): boolean {
+  return signal.aborted || (error instanceof Failure && error.kind === "unavailable");
+}
+
+/** The engine's refusal, said of our container instead of the engine's, and of the field that it is about. */
+function inOwnWords(error: unknown, { id, config }: Container): unknown {
+  if (!(error instanceof Failure) || error.details.reason !== undefined) return error;
+  const words = plainReason(error);
+  const field = error.kind === "invalid_argument" ? refusedField(words) : undefined;
+  return new Failure(error.kind, `Cannot create container "${id}" of image "${config.image}": ${words}`, {
+    ...error.details,
+    ...(field === undefined
+      ? {}
+      : { violations: [{ field, description: `is refused by the engine: ${words}` }] }),
+    cause: error,
+  });
+}
+
+/** Engines name no field; their words tell which it is. */
+function refusedField(words: string): string {
+  const known = [
+    [/memory\s?swap/i, "config.resource_limits.memory_swap"],
+    [/memory/i, "config.resource_limits.memory_bytes"],
+    [/cpu/i, "config.resource_limits.nano_cpu"],
+    [/pids/i, "config.resource_limits.pids_limit"],
+    [/restart|retry count/i, "config.restart_policy"],
+    [/mount|destination/i, "config.mounts"],
+    [/reference format|image/i, "config.image"],
+    [/working directory/i, "config.working_dir"],
+  ] as const;
+  return known.find(([pattern]) => pattern.test(words))?.[1] ?? "config";
+}
+
 /** An image that no registry gives can't be had, whatever keeps it; an engine that is gone is another matter. */
 function notToBeHad(image: string, error: Failure): Failure {
   const isEngine = error.details.reason === "RUNTIME_UNAVAILABLE";
   if (isEngine || (error.kind !== "unavailable" && error.kind !== "not_found")) return error;
-  const words = error.message.replace(/^Cannot pull image "[^"]*": /, "");
+  const words = plainReason(error);
   return new Failure(
     "not_found",
     `Cannot create a container of image "${image}": the engine has none, and can't get it (${words})`,

@@ -121,8 +121,10 @@ export class EngineLink {
       return undefined;
     }
     const { actor, correlationId } = call;
-    const seen = await store.change({}, () =>
-      observe(container, facts, { at: clock(), actor, correlationId, source: engineSource, reason: "" }),
+    const observing = { at: clock(), actor, correlationId, source: engineSource, reason: "" };
+    const seen = await store.change(
+      { session: { table: sessionTable, key: container.sessionId } },
+      ({ session }) => observe({ container, session }, facts, observing),
     );
     if (seen.life.state !== "exited" || !seen.config.removeOnStop) return seen;
     await runtime.remove(life.runtimeId, signal);
@@ -245,7 +247,8 @@ export class EngineLink {
     try {
       await this.refresh(id, call);
     } catch (error) {
-      if (!(error instanceof Failure) || error.kind === "unavailable") throw error;
+      // Only an engine that can't be reached is lost; one that answers, be it 500, is not.
+      if (!(error instanceof Failure) || error.details.reason === "RUNTIME_UNAVAILABLE") throw error;
       this.refreshSoon(id);
     }
   }
@@ -290,7 +293,9 @@ export class EngineLink {
   }
 }
 
-/** Whether a row and the engine's word for it are apart. */
+/** Whether a row and the engine's word for it are apart, or it was to be removed when it stopped and still is there. */
 function differs(row: Container, fact: ContainerFacts | undefined): boolean {
-  return fact === undefined || !Bun.deepEquals(lifeOf(fact), row.life);
+  if (fact === undefined) return true;
+  const life = lifeOf(fact);
+  return !Bun.deepEquals(life, row.life) || (life.state === "exited" && row.config.removeOnStop);
 }

@@ -1,21 +1,31 @@
+import type { Background } from "../background.ts";
 import type { Call } from "../call.ts";
+import { Bell } from "../events/bell.ts";
 import type { Instant } from "../events/event.ts";
+import { Failure } from "../failure.ts";
+import { sessionTable } from "../sessions/session.ts";
 import { changed, put, remove, type Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import { type Container, containerEvent } from "./container.ts";
 import { callSource } from "./creation.ts";
 import { type ExecEnd, type ExecId, type ExecStart, execTable, type OpenExec } from "./exec.ts";
 import { engineSource } from "./observe.ts";
+import type { ContainerParts } from "./parts.ts";
+
+/** How long a log that can't be written is left alone, in milliseconds. */
+const writeRetryMs = 1_000;
 
 /** The rows of the execs that run, and what the log says of them. */
 export class ExecJournal {
   readonly #store: Store;
   readonly #clock: () => Instant;
+  readonly #background: Background;
   /** Those whose rows are this server's own. */
   readonly #open = new Set<ExecId>();
 
-  constructor(parts: { readonly store: Store; readonly clock: () => Instant }) {
+  constructor(parts: Pick<ContainerParts, "store" | "clock" | "background">) {
     this.#store = parts.store;
+    this.#background = parts.background;
     this.#clock = parts.clock;
   }
 
@@ -24,52 +34,75 @@ export class ExecJournal {
       id: Bun.randomUUIDv7() as ExecId, // this is where exec ids are made
       containerId: container.id,
       sessionId: container.sessionId,
-      sessionLabels: container.sessionLabels,
-      sessionOwner: container.sessionOwner,
       command: start.command.map((word) => word.slice(0, 256)).slice(0, 16),
       startedAt: this.#clock(),
     };
     const data = { exec_id: open.id, command: open.command.join(" ").slice(0, 1_024) };
     const { actor, correlationId } = call;
-    const event = containerEvent(container, {
-      type: "exec_started",
-      source: callSource,
-      at: open.startedAt,
-      actor,
-      correlationId,
-      data,
-    });
+    const event = { source: callSource, at: open.startedAt, actor, correlationId, data };
     this.#open.add(open.id);
     try {
-      return await this.#store.change({}, () => changed(open, [put(execTable, open)], [event]));
+      return await this.#store.change(
+        { session: { table: sessionTable, key: container.sessionId } },
+        ({ session }) => {
+          const started = containerEvent({ ...container, session }, { type: "exec_started", ...event });
+          return changed(open, [put(execTable, open)], [started]);
+        },
+      );
     } catch (error) {
       this.#open.delete(open.id);
       throw error;
     }
   }
 
-  /** Resolves to when it ended, as the log has it. */
+  /**
+   * Writes how an exec ended; resolves to when that was. A log that can't be written now (a full disk) keeps nobody
+   * waiting: the end is written as soon as that is possible.
+   */
   async finish(
     open: OpenExec,
     finish: { readonly end: ExecEnd; readonly call: Call; readonly source?: string },
   ): Promise<Instant> {
-    const { end, call } = finish;
     const at = this.#clock();
-    const event = {
-      type: "exec_finished" as const,
-      source: finish.source ?? callSource,
-      at,
-      actor: call.actor,
-      correlationId: call.correlationId,
-      sessionId: open.sessionId,
-      containerId: open.containerId,
-      labels: open.sessionLabels,
-      ...(open.sessionOwner === "" ? {} : { userId: open.sessionOwner }),
-      data: { exec_id: open.id, ...endData(end) },
-    };
-    await this.#store.change({}, () => changed(undefined, [remove(execTable, open.id)], [event]));
-    this.#open.delete(open.id);
+    try {
+      await this.#write(open, { ...finish, at });
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#background.start("write the end of a command", (signal) =>
+        this.#writeLater(open, { ...finish, at }, signal),
+      );
+    }
     return at;
+  }
+
+  async #write(open: OpenExec, finish: Finish): Promise<void> {
+    const { end, call, at } = finish;
+    const { actor, correlationId } = call;
+    const data = { exec_id: open.id, ...endData(end) };
+    const event = { source: finish.source ?? callSource, at, actor, correlationId, data };
+    await this.#store.change({ session: { table: sessionTable, key: open.sessionId } }, ({ session }) => {
+      const about = { id: open.containerId, sessionId: open.sessionId, session };
+      const finished = containerEvent(about, { type: "exec_finished", ...event });
+      return changed(undefined, [remove(execTable, open.id)], [finished]);
+    });
+    this.#open.delete(open.id);
+  }
+
+  async #writeLater(open: OpenExec, finish: Finish, signal: AbortSignal): Promise<void> {
+    const bell = new Bell();
+    signal.addEventListener("abort", bell.ring, { once: true });
+    try {
+      while (!signal.aborted) {
+        await bell.wait(writeRetryMs);
+        try {
+          return await this.#write(open, finish);
+        } catch (error) {
+          if (!(error instanceof Failure)) throw error;
+        }
+      }
+    } finally {
+      signal.removeEventListener("abort", bell.ring);
+    }
   }
 
   /** Ends in the log what a server before this one has left running: nobody can know any more how it ended. */
@@ -86,6 +119,13 @@ export class ExecJournal {
     } while (after !== undefined);
     return settled;
   }
+}
+
+interface Finish {
+  readonly end: ExecEnd;
+  readonly call: Call;
+  readonly source?: string;
+  readonly at: Instant;
 }
 
 function endData(end: ExecEnd): Record<string, string> {

@@ -12,8 +12,6 @@ export interface OpenExec {
   readonly id: ExecId;
   readonly containerId: ContainerId;
   readonly sessionId: SessionId;
-  readonly sessionLabels: Readonly<Record<string, string>>;
-  readonly sessionOwner: string;
   readonly command: readonly string[];
   readonly startedAt: Instant;
 }

@@ -1,7 +1,7 @@
 import type { Call } from "../call.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
 import type { Exec, RuntimeId } from "../runtime/runtime.ts";
-import { type Container, containerTable, knownContainer, madeContainer } from "./container.ts";
+import { type Container, containerTable, knownContainer, runningContainer } from "./container.ts";
 import {
   type ExecEnd,
   type ExecInput,
@@ -14,6 +14,7 @@ import {
 import { ExecJournal } from "./exec-journal.ts";
 import { type Killing, killExec, unlessEnded } from "./exec-kill.ts";
 import type { ContainerParts } from "./parts.ts";
+import { plainReason } from "./plain-reason.ts";
 import { untilAborted } from "./until-aborted.ts";
 
 /** How long output may still come after its process was killed, in milliseconds: a child may hold the pipe. */
@@ -32,7 +33,7 @@ export class Execs {
     this.#journal = new ExecJournal(parts);
   }
 
-  /** How many run now. */
+  /** How many run now, which is what the bound is on. */
   get running(): number {
     return this.#running;
   }
@@ -54,14 +55,15 @@ export class Execs {
     const { store } = this.#parts;
     const wanted = { id: start.containerId, doing: "run a command in container" };
     const container = knownContainer(await store.get(containerTable, start.containerId), wanted);
-    const runtimeId = madeContainer(container, wanted.doing);
+    const runtimeId = runningContainer(container, wanted.doing);
     if (this.#running >= this.#maxExecs) throw tooMany(this.#maxExecs);
     this.#running += 1;
     try {
       await this.#touch(container);
       if (call.signal.aborted) throw abortFailure(call.signal);
-      await using exec = await this.#start(runtimeId, start);
-      const open = await this.#begin({ exec, container, start, call });
+      // The intent first: what runs in a container is in the log, whatever becomes of this server.
+      const open = await this.#journal.begin(container, start, call);
+      await using exec = await this.#startOrFinish(runtimeId, { open, start, call });
       yield* this.#follow({ exec, open, container, start, input, call });
     } finally {
       this.#running -= 1;
@@ -71,6 +73,22 @@ export class Execs {
   /** See ExecJournal. */
   async settleLeftovers(call: Call): Promise<number> {
     return await this.#journal.settleLeftovers(call);
+  }
+
+  async #startOrFinish(
+    id: RuntimeId,
+    { open, start, call }: { readonly open: OpenExec; readonly start: ExecStart; readonly call: Call },
+  ): Promise<Exec> {
+    try {
+      return await this.#start(id, start);
+    } catch (error) {
+      const reason = error instanceof Error ? plainReason(error) : String(error);
+      const end: ExecEnd = { kind: "unknown", reason: `it could not be started: ${reason}` };
+      await this.#journal.finish(open, { end, call });
+      if (!(error instanceof Failure)) throw error;
+      const doing = `Cannot run a command in container "${start.containerId}"`;
+      throw new Failure(error.kind, `${doing}: ${reason}`, { ...error.details, cause: error });
+    }
   }
 
   /** The caller's going away doesn't cut this short: what has begun to run has to be killed, and that takes its handle. */
@@ -235,15 +253,6 @@ export class Execs {
     }
   }
 
-  async #begin({ exec, container, start, call }: Omit<Running, "open" | "input">): Promise<OpenExec> {
-    try {
-      return await this.#journal.begin(container, start, call);
-    } catch (error) {
-      await killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
-      throw error;
-    }
-  }
-
   /** Its reader is gone: the command is killed, and the log says so. */
   async #abandon({ exec, open, call }: Running, cut: AbortSignal): Promise<void> {
     const reason = call.signal.aborted ? cutReason(cut) : "its caller went away";
@@ -293,7 +302,7 @@ function timerMs(timeoutNs: bigint): number {
 }
 
 function cutReason(cut: AbortSignal): string {
-  return cut.reason instanceof Error ? cut.reason.message : "its caller went away";
+  return cut.reason instanceof Error ? plainReason(cut.reason) : "its caller went away";
 }
 
 function tooMany(most: number): Failure {

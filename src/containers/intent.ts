@@ -70,8 +70,6 @@ export function intendContainer(
       restart: { ...config.restart, name: hardened.restart.name },
     },
     createdAt: at,
-    sessionLabels: session.metadata.labels,
-    sessionOwner: session.metadata.ownerId,
     answerRow: once?.row ?? "",
     life: { state: "creating" },
   };

@@ -28,14 +28,16 @@ export interface Observing {
 
 /** Brings a container's row to what the engine says of it, with an event for each thing that has happened since. */
 export function observe(
-  container: Container,
+  loaded: { readonly container: Container; readonly session: Session | undefined },
   facts: ContainerFacts,
   observing: Observing,
 ): Decision<Container> {
+  const { container } = loaded;
   const life = lifeOf(facts);
   if (Bun.deepEquals(life, container.life)) return unchanged(container);
   const next: Container = { ...container, life };
-  return changed(next, [put(containerTable, next)], stepEvents(container, next, observing));
+  const told = { ...observing, session: loaded.session };
+  return changed(next, [put(containerTable, next)], stepEvents(container, next, told));
 }
 
 /** Forgets a container that the engine no longer has. */
@@ -49,15 +51,18 @@ export function forget(
 ): Decision<void> {
   const { container, session, open } = loaded;
   const { at, actor, correlationId, source, reason } = forgetting;
-  const event = containerEvent(container, {
-    type: forgetting.type,
-    source,
-    at,
-    actor,
-    correlationId,
-    data: { reason, image: container.config.image, state: container.life.state },
-    ...(forgetting.type === "container_error" ? { priority: "high" as const } : {}),
-  });
+  const event = containerEvent(
+    { ...container, session },
+    {
+      type: forgetting.type,
+      source,
+      at,
+      actor,
+      correlationId,
+      data: { reason, image: container.config.image, state: container.life.state },
+      ...(forgetting.type === "container_error" ? { priority: "high" as const } : {}),
+    },
+  );
   const rows: RowChange[] = [
     remove(containerTable, container.id),
     put(counterTable, moved(open, openContainers, -1)),
@@ -103,20 +108,19 @@ export function lifeOf(facts: ContainerFacts): ContainerLife {
   }
 }
 
-function stepEvents(before: Container, after: Container, observing: Observing): readonly NewEvent[] {
+function stepEvents(
+  before: Container,
+  after: Container,
+  observing: Observing & { readonly session: Session | undefined },
+): readonly NewEvent[] {
   const events: NewEvent[] = [];
-  const { at, actor, correlationId, source, reason } = observing;
+  const { at, actor, correlationId, source, reason, session } = observing;
   const add = (type: NewEvent["type"], data: Record<string, string>, priority?: NewEvent["priority"]) =>
     events.push(
-      containerEvent(after, {
-        type,
-        source,
-        at,
-        actor,
-        correlationId,
-        data,
-        ...(priority ? { priority } : {}),
-      }),
+      containerEvent(
+        { ...after, session },
+        { type, source, at, actor, correlationId, data, ...(priority ? { priority } : {}) },
+      ),
     );
   const was = before.life;
   const is = after.life;

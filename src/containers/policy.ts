@@ -120,7 +120,9 @@ function limitRefusals(config: ContainerConfig, session: SessionConfig): readonl
 const endless = 2n ** 63n;
 
 function mountRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
-  if (config.mounts.length === 0 || session.policy.allowVolumeMount) return [];
+  // Memory is nothing of the host's that policy would have to guard.
+  const ofHost = config.mounts.some((mount) => mount.type !== "tmpfs");
+  if (!ofHost || session.policy.allowVolumeMount) return [];
   return [
     {
       field: "config.mounts",

@@ -10,12 +10,12 @@ import { changed } from "../store/store.ts";
 import { version } from "../version.ts";
 import type { LoadedConfig } from "./config.ts";
 import { reloadConfig } from "./config-reload.ts";
-import { makeDataFolder } from "./data-folder.ts";
+import { dataFolderWarning, makeDataFolder } from "./data-folder.ts";
 import { startDomain } from "./domain.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { listen } from "./listener.ts";
 import { lockDataFolder } from "./lock.ts";
-import { createLog, type Log, logFormat, type RootLog } from "./log.ts";
+import { createLog, isQuieter, type Log, logFormat, type RootLog } from "./log.ts";
 import { LogOutput } from "./log-output.ts";
 import { peerOf } from "./peer.ts";
 import { addServices, containersHealth, createHealth } from "./services.ts";
@@ -47,13 +47,16 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   await using output = new LogOutput(2, { dropped: (lines) => droppedLine(lines, format) });
   const words = createLog({ level: config.log.level, format, write: (line) => output.write(line) });
   for (const warning of loaded.warnings) words.warn(warning);
+  using last = new DisposableStack(); // what is said when all that follows is put away
   using notice = openServiceNotice({ env: process.env, log: words });
   makeDataFolder(config.dataDir);
+  const warning = dataFolderWarning(config.dataDir);
+  if (warning !== undefined) words.warn(warning);
   await using _lock = lockDataFolder(config.dataDir);
   await using store = new SqliteStore(join(config.dataDir, "baaaht.db"));
   const clock = Date.now;
   const startedAt = clock();
-  using log = new EventLog(store.events, { clock, memoryCount: config.events.memoryCount });
+  using log = new EventLog(store.events, { clock, ...config.events });
   await using runtime = connectDocker({ dockerHost: config.docker.host });
   await using supervisor = new Supervisor(words);
   const health = createHealth();
@@ -69,7 +72,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     onEngine: engine.tell,
   });
   supervisor.keepUp("look after retention", (stop) =>
-    keepHouse({ store, log, clock, retention: () => inForce.config.retention }, stop),
+    keepHouse({ store, clock, retention: () => inForce.config.retention }, stop),
   );
   const server = createServer({
     report: (defect, call) =>
@@ -95,15 +98,16 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
       { name: "containers", problem: engine.problem },
     ],
     countSessions: () => domain.sessions.countOpen(),
-    countContainers: () => domain.containers.count(),
+    countContainers: () => domain.containers.countActive(),
   };
   addServices(server, { domain, log, health, facts, config });
-  await tell(store, { type: "system_startup", at: startedAt, data: { version } });
   await using listener = await listen(server, {
     path: config.grpc.socketPath,
     maxConnections: config.limits.maxConnections,
     graceMs: config.shutdownTimeoutMs,
   });
+  // Only now: a start that is refused has not happened.
+  await tell(store, { type: "system_startup", at: clock(), data: { version } });
   setServing(health, engine);
   words.info("serving", {
     socket: listener.path,
@@ -118,8 +122,9 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     inForce = reloaded(inForce, { reread: options.reread, words });
     notice.ready(`Serving on ${listener.path}`);
   });
-  await aborted(signal);
+  await whenAborted(signal);
   words.info("stopping");
+  last.defer(() => words.info("stopped"));
   notice.stopping("Stopping");
   endInTime(config.shutdownTimeoutMs + hardEndMs, words);
   health.setAll("not_serving");
@@ -186,12 +191,18 @@ function reloaded(
   const { words } = options;
   try {
     const { loaded, applied, deferred } = reloadConfig(running, options.reread());
-    words.setLevel(loaded.config.log.level);
+    const levels = { before: running.config.log.level, after: loaded.config.log.level };
+    // Under the one that shows more: whoever asks for fewer lines hears that it was done.
+    if (isQuieter(levels.before, levels.after)) words.setLevel(levels.after);
     words.info("configuration read again", { applied });
     for (const change of deferred) words.warn("a changed setting waits for the next start", { ...change });
+    words.setLevel(levels.after);
     return loaded;
   } catch (error) {
-    words.error("the configuration can't be read again; the one before stays in force", { error });
+    const what = "the configuration can't be read again; the one before stays in force";
+    // A mistake in it is the operator's, and a stack tells them nothing.
+    if (error instanceof Failure) words.error(what, { problem: error.message });
+    else words.error(what, { error });
     return running;
   }
 }
@@ -203,7 +214,7 @@ function endInTime(ms: number, words: Log): void {
   }, ms).unref();
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+function whenAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });

@@ -71,7 +71,7 @@ export async function domainSubject(options: SubjectOptions = {}): Promise<Domai
   const env = { BAAAHT_DATA_DIR: folder, ...options.limits };
   const { config } = loadConfig({ flags: {}, env, readFile: () => undefined });
   const store = new SqliteStore(join(folder, "baaaht.db"));
-  const log = new EventLog(store.events, { clock: Date.now, memoryCount: 1_000 });
+  const log = new EventLog(store.events, { clock: Date.now, memoryCount: 1_000, memoryBytes: 1e9 });
   const words: string[] = [];
   const wordLog = createLog({ level: "info", format: "json", write: (line) => words.push(line) });
   const supervisor = new Supervisor(wordLog);

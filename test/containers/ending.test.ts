@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { engineName } from "../../src/containers/container.ts";
 import { Failure } from "../../src/failure.ts";
+import type { Session } from "../../src/sessions/session.ts";
 import { thrown } from "../client/thrown.ts";
 import { domainSubject, POLITE } from "./domain-subject.ts";
 import { GatedRuntime } from "./gated-runtime.ts";
@@ -115,6 +116,35 @@ describe("remove()", () => {
     expect(await subject.rows()).toEqual([]);
     expect(await subject.engineNames()).toEqual([]);
     expect(await subject.containers.count()).toBe(0);
+  });
+
+  test("of a session that closes goes on when the engine can't stop the container", async () => {
+    await using subject = await domainSubject();
+    const sessionId = await subject.session();
+    await subject.create(sessionId);
+    subject.runtime.failNext(
+      "stop",
+      new Failure("unavailable", "Cannot stop: no exit event", { reason: "RUNTIME_ERROR" }),
+    );
+    expect((await subject.sessions.close(sessionId, { reason: "" }, subject.call())).life.state).toBe(
+      "closed",
+    );
+    expect(await subject.engineNames()).toEqual([]);
+  });
+
+  test("tells of it with the labels that its session has by then", async () => {
+    await using subject = await domainSubject();
+    const sessionId = await subject.session();
+    await subject.create(sessionId);
+    const relabel = (session: Session) => ({
+      ...session,
+      metadata: { ...session.metadata, labels: { team: "red" } },
+    });
+    await subject.sessions.update(sessionId, relabel, subject.call());
+    await subject.sessions.close(sessionId, { reason: "" }, subject.call());
+    for (const event of await subject.events("container_stopped", "container_removed")) {
+      expect(event.labels).toEqual({ team: "red" });
+    }
   });
 
   test("by force does not wait for the grace of a stop", async () => {

@@ -128,6 +128,21 @@ describe("EngineLink after an interruption", () => {
     expect(more.map(({ type }) => type)).toEqual(["runtime_lost", "runtime_recovered"]);
   });
 
+  test("removes what was to be removed when it stopped, also when that was interrupted", async () => {
+    await using subject = await domainSubject();
+    const { id } = await subject.create(await subject.session(), { removeOnStop: true });
+    const gate = subject.runtime.hold("remove", "before");
+    await subject.containers.stop(id, { graceMs: 1 }, subject.call());
+    await gate.reached; // its end is in the log, and its removal has begun
+    subject.runtime.goDown("it was turned off");
+    await subject.engine("lost");
+    gate.release();
+    await subject.runtime.comeUp();
+    await subject.engine("up");
+    expect(await subject.rows()).toEqual([]);
+    expect(await subject.engineNames()).toEqual([]);
+  });
+
   test("takes over an engine that was emptied", async () => {
     await using subject = await domainSubject();
     const sessionId = await subject.session();

@@ -83,7 +83,7 @@ describe("run()", () => {
       outputs.push(output);
       if (output.kind === "stdout") caller.abort(new Failure("cancelled", "Cannot go on: the client left"));
     }
-    expect(ends(outputs)).toEqual([{ kind: "cancelled", reason: "Cannot go on: the client left" }]);
+    expect(ends(outputs)).toEqual([{ kind: "cancelled", reason: "the client left" }]);
     await subject.noProcess();
     await subject.expectEnded("cancelled");
   });
@@ -114,19 +114,36 @@ describe("run()", () => {
     await subject.expectEnded("cancelled");
   });
 
-  test("leaves no process when its begin can't be written down", async () => {
+  test("begins nothing that can't be written down first", async () => {
     await using subject = await running();
-    const gate = subject.runtime.hold("exec", "after");
-    const failed = thrown(() => subject.run({ command: ENDLESS }));
-    await gate.reached;
     const { store } = subject;
     const change = store.change;
     store.change = () => Promise.reject(new Failure("resource_exhausted", "Cannot write: the disk is full"));
-    gate.release();
-    expect((await failed).kind).toBe("resource_exhausted");
+    expect((await thrown(() => subject.run({ command: ENDLESS }))).kind).toBe("resource_exhausted");
     store.change = change;
-    await subject.noProcess();
+    expect(subject.runtime.calls.get("exec")).toBeUndefined();
     expect(subject.execs.running).toBe(0);
+  });
+
+  test("ends with its end frame also when that can't be written down, and writes it when it can", async () => {
+    await using subject = await running();
+    const { store } = subject;
+    const change = store.change;
+    const outputs: ExecOutput[] = [];
+    for await (const output of subject.execs.run(
+      subject.start({ command: ["true"] }),
+      none(),
+      subject.call(),
+    )) {
+      outputs.push(output);
+      store.change = () =>
+        Promise.reject(new Failure("resource_exhausted", "Cannot write: the disk is full"));
+    }
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 0 }]);
+    store.change = change;
+    const filter = { types: ["exec_finished"] } as const;
+    for await (const _ of subject.log.follow({ after: 0, filter, signal: subject.call().signal })) break;
+    await subject.expectEnded("exited");
   });
 
   test("is unknown, with the reason, when the engine is lost under it", async () => {
@@ -279,7 +296,11 @@ describe("run()", () => {
     expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("failed_precondition");
     await subject.containers.remove(subject.id, { how: "force" }, subject.call());
     expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("not_found");
-    expect(await subject.events("exec_started", "exec_finished")).toEqual([]);
+    // What the engine refuses was intended, and the log says how that ended.
+    const told = await subject.events("exec_started", "exec_finished");
+    expect(told.map(({ type, data }) => `${type} ${data?.end ?? ""}`.trim())).toEqual(
+      [1, 2].flatMap(() => ["exec_started", "exec_finished unknown"]),
+    );
   });
 
   test.each([
@@ -307,8 +328,6 @@ describe("settleLeftovers()", () => {
       id: `left-${n}` as never, // as: any text may be an id
       containerId: before.id,
       sessionId: before.sessionId,
-      sessionLabels: {},
-      sessionOwner: "",
       command: ["x"],
       startedAt: 1,
     }));

@@ -203,6 +203,50 @@ export function storeEvents(open: () => Promise<StoreSubject>): void {
     expect([again.events.head, again.events.tail]).toEqual([20, 21]);
   });
 
+  test("read() ends early where events are large, and is gone on with from there", async () => {
+    await using subject = await open();
+    const { store } = subject;
+    const large = { ...told("x".repeat(10_000)), labels: { long: "y".repeat(10_000) } };
+    for (let index = 0; index < 10; index += 1) await append(store, large);
+    const first = await store.events.read({ after: 0, filter: {}, limit: 99, maxBytes: 50_000 });
+    expect([first.events.map(positionOf), first.scannedTo]).toEqual([[1, 2, 3], 3]);
+    const next = await store.events.read({ after: 3, filter: {}, limit: 99, maxBytes: 1 });
+    expect([next.events.map(positionOf), next.scannedTo]).toEqual([[4], 4]);
+    const rest = await store.events.read({ after: 4, filter: {}, limit: 99, maxBytes: 1e9 });
+    expect([rest.events.map(positionOf), rest.scannedTo]).toEqual([[5, 6, 7, 8, 9, 10], 10]);
+  });
+
+  test("positionKeeping() counts what the newest events take, over failures, trims and restarts", async () => {
+    await using subject = await open();
+    expect(await subject.store.events.positionKeeping(0)).toBe(0);
+    const large = { ...told("x".repeat(10_000)), labels: { long: "y".repeat(10_000) } };
+    for (let index = 0; index < 10; index += 1) {
+      await append(subject.store, large);
+      const broken = () => changed(undefined, [put(brokenTable, note("b"))], [large]);
+      await subject.store.change({}, broken).catch(() => {});
+    }
+    await append(subject.store, told("small"));
+    const check = async (events: Store["events"]) => {
+      // Four large ones and the small one are 80 kB and a little.
+      for (const [bytes, position] of [
+        [1, 11],
+        [10_000, 10],
+        [79_000, 7],
+        [85_000, 6],
+      ] as const) {
+        expect([bytes, await events.positionKeeping(bytes)]).toEqual([bytes, position]);
+      }
+      expect(await events.positionKeeping(1e9)).toBe(events.head - 1);
+    };
+    await check(subject.store.events);
+    await subject.store.trimEvents(4, { limit: 10 });
+    await check(subject.store.events);
+    const again = await subject.reopen();
+    await check(again.events);
+    await append(again, large);
+    expect(await again.events.positionKeeping(85_000)).toBe(8);
+  });
+
   test("epoch is of this store, and stays over restarts", async () => {
     await using subject = await open();
     await using other = await open();

@@ -16,8 +16,16 @@ export function engineFailure(error: unknown, at: Doing, kinds: RefusalKinds = {
   if (refusal === undefined) return unreachable(at, whyUnreachable(error), error);
   const words = plainWords(refusal.words);
   const kind = refusalKind(refusal.status, words, kinds);
-  if (kind === "unavailable" && kinds[refusal.status] === undefined) {
+  if (refusal.status === 502 || refusal.status === 503) {
     return unreachable(at, `it answers ${refusal.status}: ${words}`, error);
+  }
+  if (kind === "unavailable" && kinds[refusal.status] === undefined) {
+    const said = `Cannot ${at.doing}: the container engine at ${at.endpoint} answers ${refusal.status}: ${words}`;
+    return new Failure(kind, said, {
+      reason: "RUNTIME_ERROR",
+      metadata: { endpoint: at.endpoint },
+      cause: error,
+    });
   }
   return new Failure(kind, `Cannot ${at.doing}: ${words}`, { cause: error });
 }
