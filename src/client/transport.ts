@@ -14,6 +14,9 @@ export class Transport implements Disposable {
   readonly #shared: Connection;
   readonly #base: Metadata;
   readonly #underWay = new Set<Cancellable>();
+  /** Connections of streams that have ended well, for streams to come: to connect costs more than a short stream. */
+  #idle: Connection[] = [];
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #wasUp = false;
   #closed = false;
 
@@ -33,9 +36,24 @@ export class Transport implements Disposable {
     return this.#shared;
   }
 
-  /** A connection of its own for a stream, which closes it. */
+  /** A connection of its own for a stream, which gives it back or closes it. */
   dial(): Connection {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (idle.isUp) return idle;
+      idle[Symbol.dispose]();
+    }
     return this.#connection(0);
+  }
+
+  /** Takes the connection of a stream that has ended with nothing left on it. */
+  giveBack(connection: Connection): void {
+    if (this.#closed || this.#idle.length >= MAX_IDLE) {
+      connection[Symbol.dispose]();
+      return;
+    }
+    this.#idle.push(connection);
+    this.#idleTimer ??= setTimeout(() => this.#closeIdle(), IDLE_MS);
+    this.#idleTimer.unref();
   }
 
   async ready(signal: AbortSignal | undefined): Promise<void> {
@@ -91,7 +109,14 @@ export class Transport implements Disposable {
     this.#closed = true;
     for (const call of this.#underWay) call.cancel(closed());
     this.#underWay.clear();
+    this.#closeIdle();
     this.#shared[Symbol.dispose]();
+  }
+
+  #closeIdle(): void {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
+    for (const connection of this.#idle.splice(0)) connection[Symbol.dispose]();
   }
 
   #connection(keptRequestBytes: number): Connection {
@@ -107,6 +132,10 @@ export class Transport implements Disposable {
 export interface Cancellable {
   cancel(reason: Failure): void;
 }
+
+/** How many connections without a stream are kept, and for how long, in milliseconds. */
+const MAX_IDLE = 4;
+const IDLE_MS = 10_000;
 
 /** 20 days: above 24.8 the timers beneath overflow, and the call would end at once. */
 const MAX_TIMEOUT_MS = 20 * 24 * 60 * 60 * 1000;

@@ -23,11 +23,13 @@ export async function unary(
 ): Promise<MessageShape<DescMessage>> {
   const message = create(method.input, request);
   const bytes = encodeRequest(method, message);
+  const begun = Date.now();
   const deadline = transport.deadline(method, options);
+  const timeoutMs = deadline - begun;
   for (let failures = 1; ; failures += 1) {
     await transport.up(transport.shared, { deadline, options });
     try {
-      return decodeAnswer(method, await attempt(transport, method, { bytes, deadline, options }));
+      return decodeAnswer(method, await attempt(transport, method, { bytes, deadline, timeoutMs, options }));
     } catch (error) {
       const failure = Failure.from(error);
       if (failure === undefined || !isRepeatable(method, message)) throw error;
@@ -44,13 +46,19 @@ function attempt(
   {
     bytes,
     deadline,
+    timeoutMs,
     options,
-  }: { readonly bytes: Buffer; readonly deadline: number; readonly options: CallOptions },
+  }: {
+    readonly bytes: Buffer;
+    readonly deadline: number;
+    /** Of the call as a whole, repetitions included, as it was asked for. */
+    readonly timeoutMs: number;
+    readonly options: CallOptions;
+  },
 ): Promise<Buffer> {
   const { signal } = options;
   if (signal?.aborted) return Promise.reject(abortFailure(signal));
   return new Promise((resolve, reject) => {
-    const timeoutMs = deadline - Date.now();
     const call = transport.shared.channel.createCall(pathOf(method), deadline, null, null, null);
     const underWay = {
       cancel(reason: Failure) {

@@ -145,7 +145,8 @@ export class WireStream implements Cancellable {
     this.#end = end;
     this.#transport.leave(this);
     this.#options.signal?.removeEventListener("abort", this.#abort);
-    this.#connection?.[Symbol.dispose]();
+    if (end === "well" && this.#connection !== undefined) this.#transport.giveBack(this.#connection);
+    else this.#connection?.[Symbol.dispose]();
     for (const written of this.#writers) written();
     for (const reader of this.#readers.splice(0)) {
       if (end === "well") reader.resolve(undefined);

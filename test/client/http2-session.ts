@@ -15,6 +15,11 @@ export async function delivered(call: object): Promise<void> {
   for (let n = 0; n < 2; n += 1) await new Promise<void>((resolve) => session.ping(resolve));
 }
 
+/** Tells the connections of calls apart. */
+export function connectionOf(call: object): unknown {
+  return sessionOf(call);
+}
+
 function sessionOf(call: object): Session {
   // grpc-js keeps the HTTP/2 stream of a call there; it has no public name.
   return (call as { call: { stream: { session: Session } } }).call.stream.session;

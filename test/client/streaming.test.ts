@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { connect } from "../../src/client/client.ts";
 import { serveRaw } from "./grpc-server.ts";
-import { delivered } from "./http2-session.ts";
+import { connectionOf, delivered } from "./http2-session.ts";
 import { thrown } from "./thrown.ts";
 
 test("a server stream gives every answer in order, then ends", async () => {
@@ -16,6 +16,29 @@ test("a server stream gives every answer in order, then ends", async () => {
   const ids = [];
   for await (const event of client.orchestrator.subscribeEvents({})) ids.push(event.id);
   expect(ids).toEqual(Array.from({ length: 1000 }, (_, n) => `e${n}`));
+});
+
+test("streams one after the other use one connection, streams at once each their own", async () => {
+  const connections = new Set<unknown>();
+  const ends: (() => void)[] = [];
+  await using server = await serveRaw({
+    subscribeEvents: (call) => {
+      connections.add(connectionOf(call));
+      call.sendMetadata(call.metadata);
+      ends.push(() => call.end());
+    },
+  });
+  await using client = connect({ address: server.path });
+  for (let n = 0; n < 5; n += 1) {
+    const events = client.orchestrator.subscribeEvents({});
+    await events.started();
+    ends.pop()?.();
+    for await (const _ of events);
+  }
+  expect(connections.size).toBe(1);
+  const both = [client.orchestrator.subscribeEvents({}), client.orchestrator.subscribeEvents({})];
+  await Promise.all(both.map((events) => events.started()));
+  expect(connections.size).toBe(2);
 });
 
 test("a stream begins with started() or iteration, and not before", async () => {
