@@ -84,10 +84,10 @@ export class Transport implements Disposable {
     this.#wasUp = true;
   }
 
-  /** When a call of `method` that begins now has to be over, milliseconds since the epoch. */
-  deadline(method: DescMethod, options: CallOptions): number {
-    const timeoutMs = options.timeoutMs ?? this.#timeoutMs(method);
-    return timeoutMs === 0 ? Number.POSITIVE_INFINITY : Date.now() + Math.min(timeoutMs, MAX_TIMEOUT_MS);
+  /** How long a call of `method` may take, waiting for the connection included. Milliseconds; infinite is without end. */
+  timeoutMs(method: DescMethod, options: CallOptions): number {
+    const timeoutMs = options.timeoutMs ?? this.#defaultTimeoutMs(method);
+    return timeoutMs === 0 ? Number.POSITIVE_INFINITY : Math.min(timeoutMs, MAX_TIMEOUT_MS);
   }
 
   metadata(options: CallOptions): Metadata {
@@ -123,7 +123,7 @@ export class Transport implements Disposable {
     return new Connection(this.address, { reconnectIntervalMs: this.reconnect.intervalMs, keptRequestBytes });
   }
 
-  #timeoutMs(method: DescMethod): number {
+  #defaultTimeoutMs(method: DescMethod): number {
     const waits = method.methodKind !== "unary" || method.name.startsWith("Wait");
     return waits ? 0 : (this.#options.callTimeoutMs ?? 10_000);
   }

@@ -23,9 +23,8 @@ export async function unary(
 ): Promise<MessageShape<DescMessage>> {
   const message = create(method.input, request);
   const bytes = encodeRequest(method, message);
-  const begun = Date.now();
-  const deadline = transport.deadline(method, options);
-  const timeoutMs = deadline - begun;
+  const timeoutMs = transport.timeoutMs(method, options);
+  const deadline = Date.now() + timeoutMs;
   for (let failures = 1; ; failures += 1) {
     await transport.up(transport.shared, { deadline, options });
     try {

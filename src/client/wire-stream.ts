@@ -45,13 +45,14 @@ export class WireStream implements Cancellable {
   async open(): Promise<void> {
     if (this.ended) return;
     try {
-      const deadline = this.#transport.deadline(this.#method, this.#options);
+      const timeoutMs = this.#transport.timeoutMs(this.#method, this.#options);
+      const deadline = Date.now() + timeoutMs;
       this.#transport.enter(this);
       this.#options.signal?.addEventListener("abort", this.#abort, { once: true });
       if (this.#options.signal?.aborted) throw abortFailure(this.#options.signal);
       this.#connection = this.#transport.dial();
       await this.#transport.up(this.#connection, { deadline, options: this.#options });
-      if (!this.ended) this.#start(this.#connection, deadline);
+      if (!this.ended) this.#start(this.#connection, { deadline, timeoutMs });
     } catch (error) {
       this.#finish({ error });
     }
@@ -98,8 +99,8 @@ export class WireStream implements Cancellable {
     this.#finish({ error: reason });
   }
 
-  #start(connection: Connection, deadline: number): void {
-    const timeoutMs = deadline - Date.now();
+  /** `timeoutMs` is the call's as it was asked for, of which a part may have passed before there was a connection. */
+  #start(connection: Connection, { deadline, timeoutMs }: { deadline: number; timeoutMs: number }): void {
     this.#call = connection.channel.createCall(pathOf(this.#method), deadline, null, null, null);
     this.#call.start(this.#transport.metadata(this.#options), {
       onReceiveMetadata: (metadata) => {
