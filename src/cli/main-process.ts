@@ -1,6 +1,7 @@
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
 import { ContainerState, LogStream } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { after } from "./after.ts";
 import { COMMAND_EXIT_CODES } from "./exit-codes.ts";
 import type { Shell, StopSignal } from "./shell.ts";
 
@@ -26,37 +27,27 @@ export async function followMainProcess(
     if (signals === 1) void interrupt(client, { containerId, signal }).catch(() => kill(client, containerId));
     else void kill(client, containerId);
   });
-  const timer =
-    timeoutMs === undefined || timeoutMs === 0
-      ? undefined
-      : setTimeout(
-          () => {
-            isLate = true;
-            void kill(client, containerId);
-          },
-          Math.min(timeoutMs, MAX_TIMER_MS),
-        );
-  try {
-    await using chunks = client.orchestrator.streamContainerLogs({ containerId, follow: true });
-    for await (const { stream, data } of chunks)
-      await (stream === LogStream.STDERR ? shell.err : shell.out).write(data);
-    const ended = await client.orchestrator.waitContainer({ containerId });
-    if (isLate) {
-      await shell.err.write(`The command was killed: its ${(timeoutMs ?? 0) / 1000} s were over\n`);
-      return COMMAND_EXIT_CODES.timedOut;
-    }
-    if (ended.state !== ContainerState.EXITED) {
-      throw new Failure(
-        "unknown",
-        `Cannot tell how the command ended: ${ended.stateReason || "the engine does not know it"}`,
-      );
-    }
-    if (ended.oomKilled)
-      await shell.err.write("The command was killed: it wanted more memory than it may have\n");
-    return ended.exitCode;
-  } finally {
-    clearTimeout(timer);
+  using _timer = after(timeoutMs, () => {
+    isLate = true;
+    void kill(client, containerId);
+  });
+  await using chunks = client.orchestrator.streamContainerLogs({ containerId, follow: true });
+  for await (const { stream, data } of chunks)
+    await (stream === LogStream.STDERR ? shell.err : shell.out).write(data);
+  const ended = await client.orchestrator.waitContainer({ containerId });
+  if (isLate) {
+    await shell.err.write(`The command was killed: its ${(timeoutMs ?? 0) / 1000} s were over\n`);
+    return COMMAND_EXIT_CODES.timedOut;
   }
+  if (ended.state !== ContainerState.EXITED) {
+    throw new Failure(
+      "unknown",
+      `Cannot tell how the command ended: ${ended.stateReason || "the engine does not know it"}`,
+    );
+  }
+  if (ended.oomKilled)
+    await shell.err.write("The command was killed: it wanted more memory than it may have\n");
+  return ended.exitCode;
 }
 
 /** A container's main process gets SIGINT by a command beside it, where its image has one that can; else it is stopped. */
@@ -96,6 +87,3 @@ async function kill(client: Client, containerId: string): Promise<void> {
 
 /** More than the 10 s that a container has between SIGTERM and SIGKILL. */
 const STOP_TIMEOUT_MS = 30_000;
-
-/** What a timer can hold: 24.8 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1;

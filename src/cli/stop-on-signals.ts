@@ -1,3 +1,4 @@
+import { after } from "./after.ts";
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import type { Shell } from "./shell.ts";
 
@@ -20,19 +21,13 @@ export function stopOnSignals(shell: Shell, timeoutMs: number | undefined): Stop
     if (exitCode !== undefined) shell.endNow(SIGNAL_EXIT_CODES[signal]);
     end(SIGNAL_EXIT_CODES[signal]);
   });
-  const timer =
-    timeoutMs === undefined || timeoutMs === 0
-      ? undefined
-      : setTimeout(() => end(EXIT_CODES.deadline_exceeded), Math.min(timeoutMs, MAX_TIMER_MS));
+  const timer = after(timeoutMs, () => end(EXIT_CODES.deadline_exceeded));
   return {
     signal: controller.signal,
     exitCode: () => exitCode,
     [Symbol.dispose]: () => {
-      clearTimeout(timer);
+      timer[Symbol.dispose]();
       listening[Symbol.dispose]();
     },
   };
 }
-
-/** What a timer can hold: 24.8 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
