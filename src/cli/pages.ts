@@ -36,4 +36,4 @@ function pageSize(wanted: number | undefined): number {
 }
 
 /** What the server gives at most. */
-const MAX_PAGE_SIZE = 1000;
+export const MAX_PAGE_SIZE = 1000;
