@@ -1,5 +1,5 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { watch } from "../client/watch.ts";
+import { type WatchOptions, watch } from "../client/watch.ts";
 import { PrioritySchema } from "../gen/proto/common/v1/common_pb.ts";
 import { EventType, EventTypeSchema } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { clientCommand } from "./client-command.ts";
@@ -84,8 +84,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
         fromStart: flags.fromStart,
         ...(flags.bookmarks === undefined ? {} : { bookmarkIntervalMs: flags.bookmarks }),
         signal: stop.signal,
-        onInterrupted: (failure, ms) =>
-          void tell(shell, `${failure.message}; trying again in ${Math.ceil(ms)} ms`),
+        ...connectionTeller(shell),
       });
       for await (const event of events) {
         await print.entry(eventEntry(event, print.style));
@@ -117,6 +116,21 @@ async function tellCursor(
   const text =
     format === "table" ? `go on with --after ${cursor}\n` : await serialised({ resumeAfter: cursor }, format);
   await shell.err.write(text).catch(() => undefined);
+}
+
+/** Says when the watch is interrupted, and when it goes on: a line each, however many attempts lie between. */
+function connectionTeller(shell: Shell): Pick<WatchOptions, "onInterrupted" | "onStarted"> {
+  let isLost = false;
+  return {
+    onInterrupted: ({ message }) => {
+      if (!isLost) void tell(shell, `${message}; trying again until it is back`);
+      isLost = true;
+    },
+    onStarted: () => {
+      if (isLost) void tell(shell, "The watch goes on where it was interrupted");
+      isLost = false;
+    },
+  };
 }
 
 /** A word beside the output, for whoever watches. Nobody there to read is nothing to tell. */
