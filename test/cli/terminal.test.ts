@@ -15,6 +15,9 @@ afterAll(async () => await server[Symbol.asyncDispose]());
 
 const TIMEOUT_MS = 60_000;
 
+/** Less than the test's own time, so that a failure says what the terminal shows, and leaves the other tests their server. */
+const SHOWN_WITHIN_MS = 25_000;
+
 /** Shows whether the terminal is one that lines are edited on (`icanon`) and that shows what is typed (`echo`). */
 const MODES = "stty -a | grep -o -e '-\\?icanon' -e '-\\?echo '";
 
@@ -46,8 +49,21 @@ class Terminal implements AsyncDisposable {
     this.#shell.terminal?.resize(columns, rows);
   }
 
-  /** Waits until this is shown behind what was waited for before. */
+  /** Waits until this is shown behind what was waited for before; throws with what is there when it does not come. */
   async shows(pattern: RegExp): Promise<string> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => late.reject(new Error(`Cannot see ${pattern} in ${JSON.stringify(this.#shown)}`)),
+      SHOWN_WITHIN_MS,
+    );
+    try {
+      return await this.#shows(pattern, late.promise);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #shows(pattern: RegExp, late: Promise<never>): Promise<string> {
     for (;;) {
       const found = pattern.exec(this.#shown);
       if (found !== null) {
@@ -56,7 +72,7 @@ class Terminal implements AsyncDisposable {
       }
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
-      await promise;
+      await Promise.race([promise, late]);
     }
   }
 
@@ -81,7 +97,9 @@ test(
     terminal.resize(120, 40);
     terminal.type("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.1; done; echo re''sized\r");
     await terminal.shows(/resized\r/);
-    terminal.type("echo be''gun; sleep 600; echo un''reached\r");
+    // It is the command itself that says that it has begun: a Ctrl-C that comes while the shell is about to start one may
+    // pass by both of them.
+    terminal.type("sh -c 'echo be\"\"gun; exec sleep 600'; echo un''reached\r");
     await terminal.shows(/begun\r/);
     terminal.type("\u0003");
     terminal.type("echo go''es on\r");
