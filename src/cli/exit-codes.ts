@@ -5,9 +5,9 @@ import { ClosedOutput } from "./shell.ts";
 /** Frozen: scripts rely on these numbers. */
 export const EXIT_CODES = {
   ok: 0,
-  /** A defect of the command line itself. */
+  /** A defect of the command line itself, or an output that takes no more. */
   defect: 1,
-  /** The words were wrong; nothing was done. */
+  /** The words or the configuration were wrong; nothing was done. */
   usage: 2,
   cancelled: 11,
   unknown: 12,
@@ -60,8 +60,16 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ClosedOutput) return SIGNAL_EXIT_CODES.SIGPIPE;
   const failure = Failure.from(error);
   if (failure === undefined) return EXIT_CODES.defect;
-  return failure.details.reason === USAGE ? EXIT_CODES.usage : EXIT_CODES[failure.kind];
+  return isUsageFailure(failure) ? EXIT_CODES.usage : EXIT_CODES[failure.kind];
 }
+
+/** Whether it is a mistake of whoever called: in the words, or in the configuration, of which words are a part. */
+export function isUsageFailure({ details: { reason } }: Failure): boolean {
+  return reason === USAGE || CONFIGURATION_REASONS.has(reason ?? "");
+}
+
+/** The reasons with which a configuration is refused, by the server at its start or by the command line; see errors.md. */
+const CONFIGURATION_REASONS: ReadonlySet<string> = new Set(["CONFIG_INVALID", "RUNTIME_ENDPOINT_INVALID"]);
 
 /** The exit code for what keeps `run` and `container exec` from running a command: never one that the command may use. */
 export function commandFailureCode(error: unknown): number {

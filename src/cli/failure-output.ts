@@ -3,7 +3,7 @@ import { Failure } from "../failure.ts";
 import { painted, printable } from "./cell.ts";
 import { USAGE } from "./flag.ts";
 import { FORMATS, type Format, hasColours, serialised } from "./output.ts";
-import { ClosedOutput, type Shell } from "./shell.ts";
+import { ClosedOutput, FailedOutput, type Shell } from "./shell.ts";
 
 export interface Told {
   readonly args: readonly string[];
@@ -24,7 +24,7 @@ export async function tellFailure(error: unknown, { args, path }: Told, shell: S
           colours: hasColours(shell.err, shell.env),
         })
       : await serialised(
-          { error: failure === undefined ? defectValue(error) : failureValue(failure) },
+          { error: failure === undefined ? otherValue(error) : failureValue(failure) },
           format,
         );
   await shell.err.write(text).catch(() => undefined);
@@ -58,7 +58,7 @@ interface Style {
 function failureText(error: unknown, { verbose, colours, path }: Style): string {
   const failure = Failure.from(error);
   const mark = painted({ text: "error:", tone: "bad" }, { colours });
-  if (failure === undefined) return `${mark} ${defectText(error)}\n`;
+  if (failure === undefined) return `${mark} ${otherText(error)}\n`;
   const lines = [`${mark} ${failure.message.split("\n").map(printable).join("\n")}`];
   if (failure.details.reason === USAGE) lines.push(`hint: ${["baaaht", ...path, "--help"].join(" ")}`);
   if (failure.details.retryAfterMs !== undefined)
@@ -77,7 +77,9 @@ function verboseLines(failure: Failure): readonly string[] {
   ];
 }
 
-function defectText(error: unknown): string {
+/** What is no Failure: an output that takes no more, or a defect. */
+function otherText(error: unknown): string {
+  if (error instanceof FailedOutput) return error.message;
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `This is a defect of baaaht's command line. ${stack}`;
 }
@@ -97,6 +99,8 @@ function failureValue({ kind, message, details }: Failure): JsonValue {
   };
 }
 
-function defectValue(error: unknown): JsonValue {
-  return { code: "INTERNAL", reason: "DEFECT", message: defectText(error) };
+function otherValue(error: unknown): JsonValue {
+  const [code, reason] =
+    error instanceof FailedOutput ? ["RESOURCE_EXHAUSTED", "OUTPUT_FAILED"] : ["INTERNAL", "DEFECT"];
+  return { code, reason, message: otherText(error) };
 }

@@ -7,8 +7,8 @@ import {
 } from "../gen/grpc/health/v1/health_pb.ts";
 import { cell, stateCell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
-import { exitCodeOf, HEALTH_EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
-import { text, USAGE } from "./flag.ts";
+import { exitCodeOf, HEALTH_EXIT_CODES, isUsageFailure, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
+import { text } from "./flag.ts";
 import { jsonOf } from "./proto-json.ts";
 import { enumWord } from "./words.ts";
 
@@ -51,9 +51,9 @@ export const healthCommand = clientCommand({
 });
 
 function probeCodeOf(error: unknown): number {
-  const reason = Failure.from(error)?.details.reason;
-  if (reason === USAGE) return HEALTH_EXIT_CODES.usage;
-  if (reason === UNREACHABLE) return HEALTH_EXIT_CODES.cannotConnect;
+  const failure = Failure.from(error);
+  if (failure !== undefined && isUsageFailure(failure)) return HEALTH_EXIT_CODES.usage;
+  if (failure?.details.reason === UNREACHABLE) return HEALTH_EXIT_CODES.cannotConnect;
   const code = exitCodeOf(error);
   return code === SIGNAL_EXIT_CODES.SIGPIPE ? code : HEALTH_EXIT_CODES.callFailed;
 }

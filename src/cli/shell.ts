@@ -19,7 +19,7 @@ export interface Shell {
 export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT";
 
 export interface Output {
-  /** Done when the other end has taken it. Throws a `ClosedOutput` when there is no other end any more. */
+  /** Done when the other end has taken it. Throws a `ClosedOutput` when there is no other end any more, else a `FailedOutput`. */
   readonly write: (data: string | Uint8Array) => Promise<void>;
   readonly isTerminal: boolean;
   /** Of the terminal at this moment; undefined when it is none. */
@@ -97,12 +97,15 @@ interface ConfiguredValue {
 /** Nobody reads any more, as when `head` has seen enough. Not worth a word. */
 export class ClosedOutput extends Error {}
 
+/** What is written can't be kept, as on a full disk. Its message is for a person. */
+export class FailedOutput extends Error {}
+
 /** The process itself. */
 export function processShell(server: Server): Shell {
   return {
     env: process.env,
-    out: output(process.stdout),
-    err: output(process.stderr),
+    out: output(process.stdout, "stdout"),
+    err: output(process.stderr, "stderr"),
     in: keyboard(process.stdin),
     now: Date.now,
     onSignals,
@@ -111,7 +114,7 @@ export function processShell(server: Server): Shell {
   };
 }
 
-function output(stream: WriteStream): Output {
+function output(stream: WriteStream, name: string): Output {
   // Without a listener a closed pipe would end the process with a stack trace; write() tells the same by its callback.
   stream.on("error", () => undefined);
   return {
@@ -120,7 +123,7 @@ function output(stream: WriteStream): Output {
       new Promise((resolve, reject) => {
         stream.write(data, (error) => {
           if (error === null || error === undefined) resolve();
-          else reject("code" in error && error.code === "EPIPE" ? new ClosedOutput() : error);
+          else reject(outputError(error, name));
         });
       }),
     size: () => (stream.isTTY === true ? { columns: stream.columns, rows: stream.rows } : undefined),
@@ -129,6 +132,13 @@ function output(stream: WriteStream): Output {
       return { [Symbol.dispose]: () => void stream.off("resize", act) };
     },
   };
+}
+
+function outputError(error: Error, name: string): ClosedOutput | FailedOutput {
+  if ("code" in error && error.code === "EPIPE") return new ClosedOutput();
+  // The system's words stand between its code and the call: "ENOSPC: no space left on device, write".
+  const words = /^[A-Z\d]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message;
+  return new FailedOutput(`Cannot write to ${name}: ${words}`, { cause: error });
 }
 
 function keyboard(stream: ReadStream): Keyboard {

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { startServer, type TestServer } from "../server.ts";
 import { baaaht, type Ended, PROGRAM, piped, reaching, type Started, typed } from "./command-line.ts";
 
@@ -238,7 +241,7 @@ test("a reader that has seen enough ends a command without a word", async () => 
   const line = `${PROGRAM.join(" ")} event watch --from-start --no-headers | head -n 1; echo "\${PIPESTATUS[0]}"`;
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, GRPC_SOCKET_PATH: server.socketPath };
   const { stdout, stderr } = Bun.spawnSync(["bash", "-c", line], { env, stdin: "ignore" });
-  expect(stdout.toString()).toMatch(/^\S+ {2}system-startup .*\n141\n$/);
+  expect(stdout.toString()).toMatch(/^\S+ {2}[a-z-]+ .*\n141\n$/);
   expect(stderr.toString()).not.toContain("error");
 });
 
@@ -296,5 +299,39 @@ test("config check names every mistake at once", async () => {
   );
   expect(wrong.stderr).toContain("--log-level: ");
   expect(wrong.stderr).toContain("--shutdown-timeout: ");
-  expect(wrong.exitCode).toBe(13);
+  expect(wrong.exitCode).toBe(2);
+});
+
+test("a mistake in the configuration ends with the code of wrong words, whatever the command", async () => {
+  const loud = { BAAAHT_LOG_LEVEL: "loud" };
+  const codeOf = async (...args: string[]) => (await askedOutside(args, loud)).exitCode;
+  expect(await codeOf("session", "list")).toBe(2);
+  expect(await codeOf("serve")).toBe(2);
+  expect(await codeOf("config", "show")).toBe(2);
+  expect(await codeOf("health")).toBe(1);
+  expect(await codeOf("run", "image")).toBe(125);
+});
+
+test("serve refuses an engine's address that is none with the code of wrong words", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "baaaht-cli-"));
+  const args = ["serve", "--docker-host", "unix:x", "--data-dir", dataDir];
+  const { exitCode, stderr } = await askedOutside([...args, "--grpc-socket-path", join(dataDir, "s")], {});
+  await rm(dataDir, { recursive: true });
+  expect(stderr).toContain("unix:x");
+  expect(exitCode).toBe(2);
+});
+
+test("a full disk on stdout is told in a line, and ends with 1", async () => {
+  const line = `${PROGRAM.join(" ")} session list > /dev/full`;
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME, GRPC_SOCKET_PATH: server.socketPath };
+  const { exitCode, stderr } = Bun.spawnSync(["bash", "-c", line], { env, stdin: "ignore" });
+  expect(stderr.toString()).toBe("error: Cannot write to stdout: no space left on device\n");
+  expect(exitCode).toBe(1);
+});
+
+test("a full disk on stdout is told as JSON too", async () => {
+  const line = `${PROGRAM.join(" ")} status -o json > /dev/full`;
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME, GRPC_SOCKET_PATH: server.socketPath };
+  const { stderr } = Bun.spawnSync(["bash", "-c", line], { env, stdin: "ignore" });
+  expect(JSON.parse(stderr.toString())).toMatchObject({ error: { reason: "OUTPUT_FAILED" } });
 });

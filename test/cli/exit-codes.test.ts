@@ -8,7 +8,7 @@ import {
   SIGNAL_EXIT_CODES,
 } from "../../src/cli/exit-codes.ts";
 import { problem } from "../../src/cli/flag.ts";
-import { ClosedOutput } from "../../src/cli/shell.ts";
+import { ClosedOutput, FailedOutput } from "../../src/cli/shell.ts";
 import { Failure } from "../../src/failure.ts";
 import { STATUS_CODES } from "../../src/status-codes.ts";
 
@@ -49,6 +49,8 @@ test("exitCodeOf() is 10 and the number of the gRPC status", () => {
 
 test("exitCodeOf() knows mistakes in the words, defects and closed outputs", () => {
   expect(exitCodeOf(problem("unknown flag"))).toBe(2);
+  expect(exitCodeOf(new Failure("invalid_argument", "no", { reason: "CONFIG_INVALID" }))).toBe(2);
+  expect(exitCodeOf(new FailedOutput("Cannot write to stdout"))).toBe(1);
   expect(exitCodeOf(new TypeError("x is not a function"))).toBe(1);
   expect(exitCodeOf(new ClosedOutput())).toBe(141);
 });
