@@ -95,7 +95,7 @@ function exitCodes(): string {
 
 const HEALTH_MEANINGS: Readonly<Record<string, string>> = {
   serving: "serving",
-  usage: "the words were wrong",
+  usage: "the words or the configuration were wrong",
   cannotConnect: "no connection to the server",
   callFailed: "the call failed, or there is no such service",
   notServing: "not serving",
@@ -106,9 +106,9 @@ function meaningOf(name: string): string {
     case "ok":
       return "done";
     case "defect":
-      return "a defect of the command line itself";
+      return "a defect of the command line itself, or its output takes no more (a full disk)";
     case "usage":
-      return "the words were wrong; nothing was done";
+      return "the words or the configuration were wrong; nothing was done";
     default:
       return `the server's or the client's \`${name.toUpperCase()}\``;
   }

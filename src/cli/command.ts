@@ -1,5 +1,6 @@
 import { Failure } from "../failure.ts";
-import { type Flags, type FlagValues, problem, USAGE } from "./flag.ts";
+import { type Flags, type FlagValues, filled, problem, USAGE } from "./flag.ts";
+import { commonFlags } from "./global-flags.ts";
 import type { Server, Shell } from "./shell.ts";
 
 /** A word of a command that is not a flag. They are filled in the order in which they are declared. */
@@ -82,14 +83,21 @@ export function command<F extends Flags, W extends Words>(declaration: Declarati
   return {
     ...declaration,
     kind: "command",
-    run: (given, shell) =>
-      run({
+    run: (given, shell) => {
+      valuesOf(flagsOf({ flags }), given.flags, flagTitle); // also of those that it has no use for, for their mistakes
+      return run({
         flags: valuesOf(flags, given.flags, flagTitle) as FlagValues<F>, // one value for each key of `flags`, by its own read
         words: valuesOf(words, given.words, wordTitle) as WordValues<W>, // the same for `words`
         given: new Set(given.flags.keys()),
         shell,
-      }),
+      });
+    },
   };
+}
+
+/** What may be given to a command: its own flags, and the common ones, to which it need not pay heed. */
+export function flagsOf({ flags }: { readonly flags: Flags }): Flags {
+  return { ...commonFlags, ...flags };
 }
 
 /** A noun whose commands are there already. */
@@ -116,7 +124,7 @@ interface WordSpec {
 
 /** A word that has to be there. */
 export function word(spec: WordSpec): Word<string> {
-  return { ...spec, optional: false, takes: "one", read: (given) => given[0] ?? "" };
+  return { ...spec, optional: false, takes: "one", read: (given) => filled(given[0] ?? "") };
 }
 
 export function optionalWord(spec: WordSpec): Word<string | undefined> {
@@ -124,7 +132,9 @@ export function optionalWord(spec: WordSpec): Word<string | undefined> {
 }
 
 export function manyWords(spec: WordSpec & { readonly optional: boolean }): Word<readonly string[]> {
-  return { ...spec, takes: "many", read: (given) => given };
+  // What names a thing must not be empty; what is text may.
+  const check = spec.completes === undefined ? (one: string) => one : filled;
+  return { ...spec, takes: "many", read: (given) => given.map(check) };
 }
 
 /** Somebody else's command line; comes last. */

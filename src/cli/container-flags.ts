@@ -18,8 +18,11 @@ import {
   withDefault,
 } from "./flag.ts";
 import { limitFlags, limitsOf } from "./limit-flags.ts";
-import { messageOf } from "./proto-json.ts";
+import { configMessage } from "./proto-json.ts";
 import { enumNumber } from "./words.ts";
+
+/** For the help of what can be asked for already and is not served yet. */
+export const NOT_YET = "not in this version, which answers UNIMPLEMENTED when a container is created with it";
 
 /** What a container is made with. */
 export const containerFlags = {
@@ -52,7 +55,7 @@ export function containerConfigOf({
   image,
   command,
 }: Wanted): MessageInitShape<typeof ContainerConfigSchema> {
-  const base = messageOf(ContainerConfigSchema, flags.config);
+  const base = configMessage(ContainerConfigSchema, flags.config);
   const limits = limitsOf(flags, base.resourceLimits);
   return create(ContainerConfigSchema, {
     ...base,
@@ -83,7 +86,7 @@ export const lastingFlags = {
   }),
   removeOnStop: toggle({ about: "remove it when its command has ended" }),
   network: list({
-    about: "a further network; has to be in the session's allowed networks",
+    about: `a further network; has to be in the session's allowed networks; ${NOT_YET}`,
     placeholder: "NAME",
   }),
 } satisfies Flags;

@@ -1,7 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { Failure } from "../failure.ts";
 import { readDuration, readSize } from "../quantity.ts";
-import { suggestion } from "./suggest.ts";
+import { jsonMistake } from "./json-mistake.ts";
+import { notAChoice } from "./suggest.ts";
 
 /** What a shell offers for a value that is not one of a fixed set. */
 export type Completes = "file" | "folder" | "session" | "container";
@@ -50,7 +51,13 @@ export function toggle(spec: Omit<Spec, "placeholder">): Flag<boolean> {
   return { ...spec, repeats: false, read: (given) => given.at(-1) === "true" };
 }
 
+/** Text, and never none: what comes out of an unset variable of a script would mean "whichever" or "all". */
 export function text(spec: Spec): Flag<string | undefined> {
+  return single({ placeholder: "TEXT", ...spec }, filled);
+}
+
+/** Text that means something when it is empty too. */
+export function anyText(spec: Spec): Flag<string | undefined> {
   return single({ placeholder: "TEXT", ...spec }, (word) => word);
 }
 
@@ -64,7 +71,7 @@ export function requiredText(spec: Spec): Flag<string> {
     read: (given) => {
       const word = given.at(-1);
       if (word === undefined) throw problem(`is missing: ${spec.about}`);
-      return word;
+      return filled(word);
     },
   };
 }
@@ -145,7 +152,7 @@ export function someOf<const Choice extends string>(
 
 /** Text that may be given several times. */
 export function list(spec: Spec): Flag<readonly string[]> {
-  return { placeholder: "TEXT", ...spec, repeats: true, read: (given) => given };
+  return { placeholder: "TEXT", ...spec, repeats: true, read: (given) => given.map(filled) };
 }
 
 /** `KEY=VALUE`, any number of times. The value may be empty and may hold further equals signs. */
@@ -170,12 +177,9 @@ export function pairs(spec: Spec): Flag<Readonly<Record<string, string>>> {
 /** A JSON object. */
 export function json(spec: Spec): Flag<JsonObject | undefined> {
   return single({ placeholder: "JSON", ...spec }, (word) => {
-    let value: unknown;
-    try {
-      value = JSON.parse(word);
-    } catch (error) {
-      throw problem(`has to be JSON: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const mistake = jsonMistake(word);
+    if (mistake !== undefined) throw problem(`has to be JSON, but is wrong ${mistake}`);
+    const value: unknown = JSON.parse(word);
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw problem("has to be a JSON object");
     }
@@ -203,11 +207,15 @@ function single<Value>(spec: Spec, parse: (word: string) => Value): Flag<Value |
   };
 }
 
+/** What a flag or a word says that must not be empty. */
+export function filled(word: string): string {
+  if (word === "") throw problem("is empty");
+  return word;
+}
+
 function chosen<Choice extends string>(word: string, choices: readonly Choice[]): Choice {
   const wanted = word.toLowerCase().replaceAll("_", "-");
   const found = choices.find((choice) => choice === word || choice === wanted);
   if (found !== undefined) return found;
-  const close = suggestion(wanted, choices);
-  const hint = close === undefined ? `one of ${choices.join(", ")}` : `did you mean ${close}?`;
-  throw problem(`can't be "${word}"; ${hint}`);
+  throw problem(notAChoice(word, choices));
 }

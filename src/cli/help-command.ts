@@ -4,7 +4,7 @@ import { problem } from "./flag.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { root } from "./root.ts";
 import type { Server } from "./shell.ts";
-import { suggestion } from "./suggest.ts";
+import { commandSuggestion } from "./suggest.ts";
 
 export const helpCommand = command({
   name: "help",
@@ -28,7 +28,7 @@ async function findCommand(names: readonly string[], server: Server): Promise<Co
     if (found.kind === "command") throw problem(`"${before}" has no commands of its own`);
     const entry: Entry | undefined = found.entries.find((one) => one.name === name);
     if (entry === undefined) {
-      const close = suggestion(
+      const close = commandSuggestion(
         name,
         found.entries.map((one) => one.name),
       );

@@ -1,6 +1,6 @@
-import { type Command, flagTitle, type Given, type Word, wordTitle } from "./command.ts";
+import { type Command, flagsOf, flagTitle, type Given, type Word, wordTitle } from "./command.ts";
 import { type Flag, problem } from "./flag.ts";
-import { suggestion } from "./suggest.ts";
+import { notAChoice, suggestion } from "./suggest.ts";
 
 /** The words of one command, or that its help was asked for. */
 export type Parsed = { readonly help: true } | ({ readonly help: false } & Given);
@@ -71,7 +71,7 @@ class ArgumentReader {
       this.asksForHelp = true;
       return;
     }
-    const found = Object.entries(this.#command.flags).find(([name]) => flagTitle(name) === title);
+    const found = Object.entries(flagsOf(this.#command)).find(([name]) => flagTitle(name) === title);
     if (found === undefined) throw this.#unknown(title);
     this.#take(found, { title, value: equals < 0 ? undefined : arg.slice(equals + 1) });
   }
@@ -84,7 +84,7 @@ class ArgumentReader {
         this.asksForHelp = true;
         return;
       }
-      const found = Object.entries(this.#command.flags).find(([, { short }]) => short === arg[at]);
+      const found = Object.entries(flagsOf(this.#command)).find(([, { short }]) => short === arg[at]);
       if (found === undefined) throw this.#unknown(title);
       if (found[1].placeholder === undefined) {
         this.#take(found, { title, value: undefined });
@@ -120,7 +120,7 @@ class ArgumentReader {
   }
 
   #unknown(title: string) {
-    const known = [...Object.keys(this.#command.flags).map(flagTitle), "--help"];
+    const known = [...Object.keys(flagsOf(this.#command)).map(flagTitle), "--help"];
     const close = title.startsWith("--") ? suggestion(title, known) : undefined;
     return problem(`unknown flag ${title}${close === undefined ? "" : `; did you mean ${close}?`}`);
   }
@@ -154,7 +154,7 @@ function placed(command: Command, { words }: { readonly words: readonly string[]
     at += taken.length;
     if (taken.length === 0 && !declared.optional) throw problem(missing(name, declared));
     const wrong = taken.find((one) => declared.choices !== undefined && !declared.choices.includes(one));
-    if (wrong !== undefined) throw problem(notAChoice(name, { wrong, choices: declared.choices ?? [] }));
+    if (wrong !== undefined) throw problem(`${wordTitle(name)} ${notAChoice(wrong, declared.choices ?? [])}`);
     result.set(name, taken);
   }
   const extra = words[at];
@@ -164,12 +164,6 @@ function placed(command: Command, { words }: { readonly words: readonly string[]
 
 function missing(name: string, declared: Word<unknown>): string {
   return `${wordTitle(name)} is missing: ${declared.about}`;
-}
-
-function notAChoice(name: string, { wrong, choices }: { wrong: string; choices: readonly string[] }): string {
-  const close = suggestion(wrong, choices);
-  const hint = close === undefined ? `one of ${choices.join(", ")}` : `did you mean ${close}?`;
-  return `${wordTitle(name)} can't be "${wrong}"; ${hint}`;
 }
 
 function tooMany(command: Command, extra: string): string {

@@ -15,8 +15,8 @@ export function jsonOf<Desc extends DescMessage>(schema: Desc, message: MessageI
   return toJson(schema, create(schema, message), { alwaysEmitImplicit: true });
 }
 
-/** The message that the value of a flag stands for; fails as a flag's value does. */
-export function messageOf<Desc extends DescMessage>(
+/** The message that the value of the flag `--config` stands for; fails as a flag's value does. */
+export function configMessage<Desc extends DescMessage>(
   schema: Desc,
   value: JsonObject | undefined,
 ): MessageShape<Desc> {
@@ -24,8 +24,15 @@ export function messageOf<Desc extends DescMessage>(
   try {
     return fromJson(schema, value);
   } catch (error) {
-    throw problem(
-      `has to be the JSON of ${schema.name}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw problem(`--config has to be the JSON of ${schema.name}: ${mistakeText(error, schema.name)}`);
   }
+}
+
+/** `cannot decode field proto.common.v1.ResourceLimits.memory_bytes from JSON: expected …` without what is plain here. */
+function mistakeText(error: unknown, name: string): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text
+    .replace(/^cannot decode (?:field|message) proto\.(?:\w+\.)*?v\d+\.(\S+) from JSON:/, "$1:")
+    .replaceAll(/proto\.\w+\.v\d+\./g, "")
+    .replace(`${name}: `, "");
 }

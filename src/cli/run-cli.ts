@@ -8,7 +8,7 @@ import { commandHelp, groupHelp } from "./help.ts";
 import { parse } from "./parse.ts";
 import { root } from "./root.ts";
 import type { Shell } from "./shell.ts";
-import { suggestion } from "./suggest.ts";
+import { commandSuggestion } from "./suggest.ts";
 
 /**
  * Does what the words of a command line say, and gives the process's exit code. Never throws: what goes wrong is told on
@@ -138,7 +138,7 @@ function unknownCommand(
   { path, given }: { readonly path: readonly string[]; readonly given: string },
 ) {
   const names = group.entries.map(({ name }) => name);
-  const close = suggestion(given, names);
+  const close = commandSuggestion(given, names);
   const hint = close === undefined ? `one of ${names.join(", ")}` : `did you mean "${close}"?`;
   return problem(`unknown command "${["baaaht", ...path, given].join(" ")}"; ${hint}`);
 }

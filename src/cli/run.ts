@@ -1,6 +1,6 @@
 import { clientCommand } from "./client-command.ts";
 import { commandWords, word } from "./command.ts";
-import { containerConfigOf, containerFlags, pullPolicyOf } from "./container-flags.ts";
+import { containerConfigOf, containerFlags, NOT_YET, pullPolicyOf } from "./container-flags.ts";
 import { checkTerminal, execWithShell } from "./exec-session.ts";
 import { commandFailureCode } from "./exit-codes.ts";
 import { duration, type FlagValues, problem, text, toggle, withDefault } from "./flag.ts";
@@ -17,7 +17,7 @@ const flags = {
   interactive: toggle({ about: "pass stdin on; so it is anyway when a pipe or a file is there", short: "i" }),
   tty: toggle({ about: "give the command a terminal", short: "t" }),
   noStdin: toggle({ about: "leave stdin alone, whatever is there" }),
-  network: toggle({ about: "let it use a network" }),
+  network: toggle({ about: `let it use a network; ${NOT_YET}` }),
   keep: toggle({ about: "keep session and container; says on stderr which they are" }),
   idleCommand: withDefault(
     text({

@@ -1,5 +1,5 @@
 import { flagTitle } from "./command.ts";
-import { type Flag, text } from "./flag.ts";
+import { anyText, type Flag, text } from "./flag.ts";
 import type { Server, ServerFlags } from "./shell.ts";
 
 /** A flag for each setting of the server that has one, and `--config`. What their values may be is for it to say. */
@@ -10,7 +10,7 @@ export async function serverFlags(
   const flags = settings.map(({ flag, about, placeholder, fallback, isPath }) => [
     camelCase(flag),
     {
-      ...text({ about: uncapitalised(about), placeholder, ...(isPath ? { completes: "file" } : {}) }),
+      ...anyText({ about: uncapitalised(about), placeholder, ...(isPath ? { completes: "file" } : {}) }),
       ...(fallback === undefined ? {} : { fallback }),
     },
   ]);

@@ -5,9 +5,10 @@ import {
   type SessionPolicy,
   SessionPolicySchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { NOT_YET } from "./container-flags.ts";
 import { duration, type Flags, type FlagValues, int, json, list, pairs, text, toggle } from "./flag.ts";
 import { limitFlags, limitsOf, nanoseconds } from "./limit-flags.ts";
-import { messageOf } from "./proto-json.ts";
+import { configMessage } from "./proto-json.ts";
 
 /** What is said about a session. */
 export const sessionMetadataFlags = {
@@ -25,8 +26,8 @@ export const sessionConfigFlags = {
   idleTimeout: duration({ about: "how long it may be idle" }),
   ...limitFlags,
   allowImage: list({ about: "an image that may be used, * for any text", placeholder: "IMAGE" }),
-  allowNetwork: toggle({ about: "give it a network of its own" }),
-  allowVolumeMount: toggle({ about: "allow bind and volume mounts" }),
+  allowNetwork: toggle({ about: `give it a network of its own; ${NOT_YET}` }),
+  allowVolumeMount: toggle({ about: `allow bind and volume mounts; ${NOT_YET}` }),
   allowPath: list({
     about: "a host path at or under which mounts may begin",
     placeholder: "PATH",
@@ -51,7 +52,7 @@ export function metadataOf(
 export function configOf(
   flags: FlagValues<typeof sessionConfigFlags>,
 ): MessageInitShape<typeof SessionConfigSchema> {
-  const base = messageOf(SessionConfigSchema, flags.config);
+  const base = configMessage(SessionConfigSchema, flags.config);
   const policy = policyOf(flags, base.policy);
   const resourceLimits = limitsOf(flags, base.resourceLimits);
   return {

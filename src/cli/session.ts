@@ -12,7 +12,7 @@ import { clientCommand } from "./client-command.ts";
 import { group, word } from "./command.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
 import { findSessionId } from "./find-id.ts";
-import { choice, int, pairs, problem, text, toggle } from "./flag.ts";
+import { anyText, choice, int, pairs, problem, text, toggle } from "./flag.ts";
 import { readPages } from "./pages.ts";
 import { jsonOf } from "./proto-json.ts";
 import { configOf, metadataOf, sessionConfigFlags, sessionMetadataFlags } from "./session-flags.ts";
@@ -176,7 +176,7 @@ const closeSession = clientCommand({
   summary: "end a session with its containers, streams and tasks",
   description: "Closing a closed session changes nothing.",
   words: { session },
-  flags: { reason: text({ about: "why, for people; kept with the session and in the log", short: "r" }) },
+  flags: { reason: anyText({ about: "why, for people; kept with the session and in the log", short: "r" }) },
   callTimeoutMs: 60_000,
   examples: [{ about: "with a reason", line: 'baaaht session close build --reason "done for today"' }],
   run: async ({ client, flags, words, print }) => {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import {
+  anyText,
   choice,
   cores,
   duration,
@@ -12,6 +13,7 @@ import {
   requiredText,
   size,
   someOf,
+  text,
   toggle,
   withDefault,
 } from "../../src/cli/flag.ts";
@@ -33,6 +35,8 @@ test.each<[string, Flag<unknown>, readonly string[], unknown]>([
   ["list", list({ about }), ["a,b", "c"], ["a,b", "c"]],
   ["pairs", pairs({ about }), ["a=", "b=c=d"], { a: "", b: "c=d" }],
   ["json", json({ about }), ['{"a":1}'], { a: 1 }],
+  ["text", text({ about }), ["a"], "a"],
+  ["anyText", anyText({ about }), [""], ""],
   ["toggle", toggle({ about }), ["true"], true],
   ["toggle", toggle({ about }), [], false],
   ["withDefault", withDefault(duration({ about }), "10s"), [], 10_000],
@@ -55,7 +59,11 @@ test.each<[string, Flag<unknown>, readonly string[], string]>([
   ["someOf", someOf({ about, choices: ["a", "b"] }), ["a,"], 'can\'t be ""'],
   ["pairs", pairs({ about }), ["=b"], "has to be KEY=VALUE"],
   ["pairs", pairs({ about }), ["a=1", "a=2"], 'has the key "a" twice'],
-  ["json", json({ about }), ["{"], "has to be JSON"],
+  ["text", text({ about }), [""], "is empty"],
+  ["list", list({ about }), ["a", ""], "is empty"],
+  ["requiredText", requiredText({ about }), [""], "is empty"],
+  ["choice", choice({ about, choices: ["active", "closed"] }), ["activ"], "It is one of active, closed"],
+  ["json", json({ about }), ["{"], "has to be JSON, but is wrong at its end"],
   ["json", json({ about }), ["[]"], "has to be a JSON object"],
   ["requiredText", requiredText({ about }), [], "is missing: something"],
 ])("%s() says what is wrong with its words", (_, flag, given, message) => {

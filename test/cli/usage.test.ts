@@ -15,13 +15,49 @@ test.each([
   [["session", "update", "x"], "nothing to change", "baaaht session update --help"],
   [
     ["session", "create", "--config", '{"maxContainer":1}'],
-    "has to be the JSON of SessionConfig",
+    '--config has to be the JSON of SessionConfig: key "maxContainer" is unknown',
     "session create --help",
   ],
   [["container", "create", "image"], "--session is missing", "baaaht container create --help"],
   [["event", "watch", "--since", "1m", "--from-start"], "only one of --since", "baaaht event watch --help"],
   [["help", "session", "lst"], 'did you mean "list"?', "baaaht help --help"],
-  [["version", "-o", "xml"], 'can\'t be "xml"', "baaaht version --help"],
+  [
+    ["version", "-o", "xml"],
+    '--output can\'t be "xml"; did you mean yaml? It is one of table, json, jsonl, yaml',
+    "baaaht version --help",
+  ],
+  [["completion", "tcsh"], "It is one of bash, zsh, fish", "baaaht completion --help"],
+  [["container", "rm", "x"], 'did you mean "remove"?', "baaaht container --help"],
+  [["container", "ls"], 'did you mean "list"?', "baaaht container --help"],
+  [["container", "ps"], 'did you mean "list"?', "baaaht container --help"],
+  [["session", "show"], 'did you mean "get"?', "baaaht session --help"],
+  [["session", "rm"], 'did you mean "close"?', "baaaht session --help"],
+  [["ps"], 'did you mean "container list"?', "baaaht --help"],
+  [["events"], 'did you mean "event watch"?', "baaaht --help"],
+  [["help", "container", "rm"], 'did you mean "remove"?', "baaaht help --help"],
+  [["version", "--timeout", "soon"], "--timeout has to be a duration", "baaaht version --help"],
+  [["session", "list", "--owner", ""], "--owner is empty", "baaaht session list --help"],
+  [["session", "list", "--label", ""], "--label has to be KEY=VALUE", "baaaht session list --help"],
+  [["container", "list", "-s", ""], "--session is empty", "baaaht container list --help"],
+  [["event", "watch", "--session="], "--session is empty", "baaaht event watch --help"],
+  [["event", "watch", "--after", ""], "--after is empty", "baaaht event watch --help"],
+  [["event", "watch", "--type", ""], '--type can\'t be ""', "baaaht event watch --help"],
+  [["container", "create", "-s", "", "image"], "--session is empty", "baaaht container create --help"],
+  [["session", "create", "--idempotency-key", ""], "--idempotency-key is empty", "session create --help"],
+  [["session", "create", "--tag", ""], "--tag is empty", "baaaht session create --help"],
+  [["session", "close", ""], "SESSION is empty", "baaaht session close --help"],
+  [["container", "stop", "a", ""], "CONTAINERS is empty", "baaaht container stop --help"],
+  [["session", "list", "--grpc-socket-path", ""], "--grpc-socket-path is empty", "session list --help"],
+  [
+    ["session", "create", "--config", '{"maxContainers": 1,}'],
+    '--config has to be JSON, but is wrong at character 21, near "}"',
+    "baaaht session create --help",
+  ],
+  [
+    ["session", "create", "--config", '{"resourceLimits":{"pidsLimit":"x"}}'],
+    "--config has to be the JSON of SessionConfig: ResourceLimits.pids_limit: ",
+    "baaaht session create --help",
+  ],
 ])("runCli() tells what is wrong with %j, and ends with 2", async (args, message, hint) => {
   const { exitCode, stdout, stderr } = await typed(args);
   expect(stderr).toContain(message);
@@ -58,6 +94,14 @@ test("runCli() takes common flags between noun and verb", async () => {
   const { exitCode, stderr } = await typed(["session", "--grpc-socket-path", "/nonexistent/b.sock", "list"]);
   expect(stderr).toContain("Cannot reach baaaht at unix:///nonexistent/b.sock: no such file");
   expect(exitCode).toBe(24);
+});
+
+test("runCli() takes common flags also where they change nothing", async () => {
+  for (const line of ["version", "completion bash", "config show", "help session"]) {
+    const args = ["--grpc-socket-path", "/nonexistent/b.sock", ...line.split(" "), "--timeout", "1s"];
+    const { exitCode, stderr } = await typed(args);
+    expect({ line, exitCode, stderr }).toEqual({ line, exitCode: 0, stderr: "" });
+  }
 });
 
 test("runCli() knows --version", async () => {
