@@ -1,4 +1,3 @@
-import type { EventLog } from "../events/log.ts";
 import { trimLog } from "../events/retention.ts";
 import { messageTable } from "../messages/message.ts";
 import { removeClosed } from "../sessions/retention.ts";
@@ -9,30 +8,29 @@ import type { Config } from "./config.ts";
 import { pause } from "./pause.ts";
 
 /** How often retention is looked after, in milliseconds. */
-const everyMs = 30_000;
+const everyMs = 5_000;
 
 /** Removes what retention no longer keeps, until the signal aborts. */
 export async function keepHouse(
   parts: {
     readonly store: Store;
-    readonly log: EventLog;
     readonly clock: () => number;
     /** Asked each time: it can be read again. */
     readonly retention: () => Config["retention"];
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, log, clock } = parts;
+  const { store, clock } = parts;
   while (!signal.aborted) {
-    const { eventsMaxAgeMs, eventsMaxCount, closedSessionsMs } = parts.retention();
+    const { eventsMaxAgeMs, eventsMaxCount, eventsMaxBytes, closedSessionsMs } = parts.retention();
     const now = clock();
     if (closedSessionsMs > 0) await removeSessions(store, now - closedSessionsMs, signal);
     await removeWhere(store, answerTable, {
       query: { where: { expiresAt: { lte: now } }, orderBy: "expiresAt" },
       signal,
     });
-    await trimLog(log, {
-      retention: { maxAgeMs: eventsMaxAgeMs, maxCount: eventsMaxCount },
+    await trimLog(store.events, {
+      retention: { maxAgeMs: eventsMaxAgeMs, maxCount: eventsMaxCount, maxBytes: eventsMaxBytes },
       now,
       signal,
       trim: (before, limits) => store.trimEvents(before, limits),

@@ -149,6 +149,11 @@ export const settings = {
       "How many of the newest events are kept in memory for readers at the tail; those behind read from disk.",
       { default: 8_192, min: 64, max: 1_000_000 },
     ),
+    memoryBytes: size("How much memory these may take: fewer are kept when they are large.", {
+      default: "64MiB",
+      min: "64KiB",
+      max: "64GiB",
+    }),
   },
 
   retention: {
@@ -163,6 +168,12 @@ export const settings = {
       default: 10_000_000,
       min: 1_000,
       max: 1_000_000_000,
+      reloadable: true,
+    }),
+    eventsMaxBytes: size("How much text of events is kept; the oldest go first.", {
+      default: "4GiB",
+      min: "64KiB",
+      max: "64TiB",
       reloadable: true,
     }),
     closedSessionsMs: duration("How long a closed session and its messages can still be read.", {

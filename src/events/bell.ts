@@ -1,3 +1,5 @@
+import { longestTimerMs } from "../longest-timer.ts";
+
 /**
  * Wakes one waiter. Ringing while nobody waits is remembered, so a ring between two waits is not lost.
  *
@@ -22,9 +24,9 @@ export class Bell {
       return Promise.resolve();
     }
     return new Promise<void>((resolve) => {
-      // Longer timers overflow to 1 ms; who waits longer is woken once in 20 days and waits again.
+      // Who waits longer than a timer can is woken early, and waits again.
       const timer =
-        timeoutMs === undefined ? undefined : setTimeout(this.ring, Math.min(timeoutMs, 1_728_000_000));
+        timeoutMs === undefined ? undefined : setTimeout(this.ring, Math.min(timeoutMs, longestTimerMs));
       this.#wake = () => {
         this.#rung = false;
         this.#wake = undefined;

@@ -2,6 +2,7 @@ import { abortFailure } from "../failure.ts";
 import { Bell } from "./bell.ts";
 import { cursorOf, positionOf, tooOld } from "./cursor.ts";
 import type { Instant, LogEvent, Position } from "./event.ts";
+import { eventBytes } from "./event-size.ts";
 import { type EventFilter, matches } from "./filter.ts";
 import type { EventStorage } from "./storage.ts";
 
@@ -29,8 +30,23 @@ export type Beginning =
 /** How often a reader that waits for a time looks at the clock, in milliseconds. */
 const lookEveryMs = 1_000;
 
-/** How many events a reader that is behind takes from disk at once. */
+/** How many events a reader takes at once, and how much of them: it holds these while nobody reads from it. */
 const pageSize = 256;
+const pageBytes = 256 * 1024;
+
+interface EventLogOptions {
+  readonly clock: () => Instant;
+  /** How many of the newest events are kept in memory, at least, and twice as many at most. */
+  readonly memoryCount: number;
+  /** How many bytes they may take there, by `eventBytes`: fewer events are kept when they are large. */
+  readonly memoryBytes: number;
+}
+
+/** An event that is kept in memory, with what it takes there. */
+interface Recent {
+  readonly event: LogEvent;
+  readonly bytes: number;
+}
 
 /**
  * The one ordered log. Readers pull: one that doesn't read holds a position and nothing else, and is served from memory
@@ -40,19 +56,18 @@ export class EventLog implements Disposable {
   readonly #storage: EventStorage;
   readonly #clock: () => Instant;
   readonly #memoryCount: number;
+  readonly #memoryBytes: number;
   readonly #bells = new Set<Bell>();
   readonly #stop: () => void;
   /** The newest events, without holes, up to the tail. */
-  #recent: LogEvent[] = [];
+  #recent: Recent[] = [];
+  #recentBytes = 0;
 
-  /** @param options.memoryCount how many of the newest events are kept in memory, at least */
-  constructor(
-    storage: EventStorage,
-    options: { readonly clock: () => Instant; readonly memoryCount: number },
-  ) {
+  constructor(storage: EventStorage, options: EventLogOptions) {
     this.#storage = storage;
     this.#clock = options.clock;
     this.#memoryCount = options.memoryCount;
+    this.#memoryBytes = options.memoryBytes;
     this.#stop = storage.onAppend((events) => this.#append(events));
   }
 
@@ -133,37 +148,60 @@ export class EventLog implements Disposable {
     }
   }
 
-  /** From memory, if memory reaches back that far. At most `pageSize` events are looked at. */
+  /** From memory, if memory reaches back that far. At most `pageSize` events, of `pageBytes`, are looked at. */
   #recentAfter(
     position: Position,
     filter: EventFilter,
   ): { events: LogEvent[]; scannedTo: Position } | undefined {
-    const oldest = this.#recent[0]?.position;
+    const oldest = this.#recent[0]?.event.position;
     if (oldest === undefined || position + 1 < oldest) return undefined;
     const start = position + 1 - oldest;
     const end = Math.min(start + pageSize, this.#recent.length);
     const events: LogEvent[] = [];
-    for (let index = start; index < end; index += 1) {
-      const event = this.#recent[index];
-      if (event !== undefined && matches(event, filter)) events.push(event);
+    let bytes = 0;
+    let scannedTo = position;
+    for (let index = start; index < end && bytes < pageBytes; index += 1) {
+      const recent = this.#recent[index];
+      if (recent === undefined) break;
+      scannedTo += 1;
+      if (!matches(recent.event, filter)) continue;
+      events.push(recent.event);
+      bytes += recent.bytes;
     }
-    return { events, scannedTo: oldest + end - 1 };
+    return { events, scannedTo };
   }
 
   async #page(position: Position, filter: EventFilter) {
     // Requests come first: a reader that has far to go must not hold up everybody.
     await new Promise((resolve) => setImmediate(resolve));
-    const page = await this.#storage.read({ after: position, filter, limit: pageSize });
+    const page = await this.#storage.read({ after: position, filter, limit: pageSize, maxBytes: pageBytes });
     // After the read: retention may have removed what it was to find.
     if (position + 1 < this.#storage.head) throw tooOld(this.cursor(position), this.#storage);
     return page;
   }
 
   #append(events: readonly LogEvent[]): void {
-    for (const event of events) this.#recent.push(event);
-    // Cut seldom and by half, so that an append costs the same on average however much is kept.
-    if (this.#recent.length > this.#memoryCount * 2) this.#recent = this.#recent.slice(-this.#memoryCount);
+    for (const event of events) {
+      const bytes = eventBytes(event);
+      this.#recent.push({ event, bytes });
+      this.#recentBytes += bytes;
+    }
+    if (this.#recent.length > this.#memoryCount * 2 || this.#recentBytes > this.#memoryBytes) this.#cut();
     for (const bell of this.#bells) bell.ring();
+  }
+
+  /** Seldom and by half, so that an append costs the same on average however much is kept. */
+  #cut(): void {
+    let first = this.#recent.length;
+    let bytes = 0;
+    while (first > 0 && this.#recent.length - first < this.#memoryCount) {
+      const more = bytes + (this.#recent[first - 1]?.bytes ?? 0);
+      if (more > this.#memoryBytes / 2) break;
+      bytes = more;
+      first -= 1;
+    }
+    this.#recent = this.#recent.slice(first);
+    this.#recentBytes = bytes;
   }
 }
 

@@ -12,12 +12,14 @@ export interface EventStorage {
 
   /**
    * The events after `after` that match `filter`, oldest first, at most `limit` of them, and the position up to which the
-   * log was looked through: read on from there. `scannedTo` is `tail` when nothing is left.
+   * log was looked through: read on from there. `scannedTo` is `tail` when nothing is left. It ends early, but not before
+   * its first event, when the text of its events comes to `maxBytes`.
    */
   read(options: {
     readonly after: Position;
     readonly filter: EventFilter;
     readonly limit: number;
+    readonly maxBytes?: number;
   }): Promise<{ readonly events: readonly LogEvent[]; readonly scannedTo: Position }>;
 
   /**
@@ -25,6 +27,12 @@ export interface EventStorage {
    * that may be left out.
    */
   positionBefore(time: Instant): Promise<Position>;
+
+  /**
+   * The position just before the oldest of the newest events whose text, labels and all, takes at most `bytes` together;
+   * `tail` when not even the newest does.
+   */
+  positionKeeping(bytes: number): Promise<Position>;
 
   /** Calls `listener` with what each commit added, after it is durable and in the log's order. Returns the way to stop. */
   onAppend(listener: (events: readonly LogEvent[]) => void): () => void;

@@ -244,7 +244,7 @@ export function storeEvents(open: () => Promise<StoreSubject>): void {
     const again = await subject.reopen();
     await check(again.events);
     await append(again, large);
-    expect(await again.events.positionKeeping(85_000)).toBe(8);
+    expect(await again.events.positionKeeping(85_000)).toBe(7);
   });
 
   test("epoch is of this store, and stays over restarts", async () => {

@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { keepHouse } from "../../src/daemon/housekeeping.ts";
-import { EventLog } from "../../src/events/log.ts";
 import { messageTable } from "../../src/messages/message.ts";
 import type { SessionId } from "../../src/sessions/session.ts";
 import { activityTable, sessionTable } from "../../src/sessions/session.ts";
@@ -40,6 +39,10 @@ test("keepHouse() trims the log by what retention says at that time", async () =
   await once(parts, { eventsMaxCount: 10 });
   expect(parts.store.events.tail - parts.store.events.head + 1).toBe(10);
   parts.now += 1_000;
+  await once(parts, { eventsMaxBytes: 2_000 });
+  const kept = parts.store.events.tail - parts.store.events.head + 1;
+  expect(kept).toBeGreaterThan(1);
+  expect(kept).toBeLessThan(10);
   await once(parts, { eventsMaxAgeMs: 999 });
   expect(parts.store.events.head).toBe(parts.store.events.tail);
 });
@@ -60,13 +63,14 @@ async function once(
   retention: {
     readonly eventsMaxAgeMs?: number;
     readonly eventsMaxCount?: number;
+    readonly eventsMaxBytes?: number;
     readonly closedSessionsMs?: number;
   },
 ): Promise<void> {
   const { store } = parts;
-  using log = new EventLog(store.events, { clock: () => parts.now, memoryCount: 64 });
   const stop = new AbortController();
-  const asked = { eventsMaxAgeMs: 0, eventsMaxCount: 1_000_000, closedSessionsMs: 0, ...retention };
+  const everything = { eventsMaxAgeMs: 0, eventsMaxCount: 1e9, eventsMaxBytes: 1e12, closedSessionsMs: 0 };
+  const asked = { ...everything, ...retention };
   const trimmed = {
     events: store.events,
     get: store.get.bind(store),
@@ -82,5 +86,5 @@ async function once(
     problem: undefined,
     [Symbol.asyncDispose]: async () => {},
   };
-  await keepHouse({ store: trimmed, log, clock: () => parts.now, retention: () => asked }, stop.signal);
+  await keepHouse({ store: trimmed, clock: () => parts.now, retention: () => asked }, stop.signal);
 }

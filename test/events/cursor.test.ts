@@ -8,6 +8,7 @@ const storage: EventStorage = {
   head: 11,
   read: async () => ({ events: [], scannedTo: 100 }),
   positionBefore: async () => 0,
+  positionKeeping: async () => 0,
   onAppend: () => () => {},
 };
 const position = (cursor: string) => positionOf(cursor, { field: "resume_after", storage });

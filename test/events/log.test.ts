@@ -3,10 +3,14 @@ import fc from "fast-check";
 import type { LogEvent, NewEvent } from "../../src/events/event.ts";
 import { type EventFilter, matches } from "../../src/events/filter.ts";
 import { EventLog, type LogItem } from "../../src/events/log.ts";
+import type { EventStorage } from "../../src/events/storage.ts";
 import { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { changed, type Store } from "../../src/store/store.ts";
 import { MemoryStore, memoryDisk } from "../store/memory-store.ts";
 import { tempFolder } from "../temp-folder.ts";
+
+/** More than these tests keep in memory. */
+const memoryBytes = 1e9;
 
 describe("follow()", () => {
   test("gives what is in memory, what is on disk, and what lies across the border of both", async () => {
@@ -33,7 +37,7 @@ describe("follow()", () => {
     await append(before, numbered(1, 300));
     await before[Symbol.asyncDispose]();
     await using store = new SqliteStore(path);
-    using log = new EventLog(store.events, { clock: () => 0, memoryCount: 64 });
+    using log = new EventLog(store.events, { clock: () => 0, memoryCount: 64, memoryBytes });
     await append(store, numbered(301, 310));
     expect((await taken(log, 310, {})).map(({ position }) => position)).toEqual(range(1, 310));
   });
@@ -119,7 +123,7 @@ describe("follow()", () => {
         fc.integer({ min: 1, max: 20 }),
         async (steps, memoryCount) => {
           await using store = new MemoryStore(memoryDisk());
-          using log = new EventLog(store.events, { clock: () => 0, memoryCount });
+          using log = new EventLog(store.events, { clock: () => 0, memoryCount, memoryBytes });
           const readers = Array.from(
             { length: 4 },
             (_, index) => new Reader(log, index % 2 === 0 ? {} : { labels: { parity: "odd" } }),
@@ -270,7 +274,7 @@ describe("follow()", () => {
     await using folder = await tempFolder();
     await using store = new SqliteStore(folder.file("log.db"));
     let now = 3_600_000;
-    using log = new EventLog(store.events, { clock: () => now, memoryCount: 64 });
+    using log = new EventLog(store.events, { clock: () => now, memoryCount: 64, memoryBytes });
     const stop = new AbortController();
     const items = log.follow({ after: 0, filter: {}, signal: stop.signal, bookmarkEveryMs: 20 });
     const first = items.next();
@@ -279,12 +283,55 @@ describe("follow()", () => {
     stop.abort();
   });
 
+  test("keeps large events in memory up to a number of bytes, and reads the others from disk", async () => {
+    await using folder = await tempFolder();
+    await using store = new SqliteStore(folder.file("log.db"));
+    const reads: number[] = [];
+    const storage = watched(store, ({ after }) => reads.push(after));
+    using log = new EventLog(storage, { clock: () => 0, memoryCount: 1_000, memoryBytes: 1_000_000 });
+    const large = { labels: { long: "x".repeat(10_000) } }; // 20 kB as memory counts
+    for (const event of numbered(1, 200)) await append(store, [{ ...event, ...large }]);
+    expect((await taken(log, 20, { after: 180 })).map(({ position }) => position)).toEqual(range(181, 200));
+    expect(reads).toEqual([]);
+    const all = await taken(log, 200, { after: 0 });
+    expect(all.map(({ position }) => position)).toEqual(range(1, 200));
+    // From disk while it is behind, a bounded part at a time, and from memory then.
+    expect(reads.length).toBeGreaterThan(3);
+    expect(reads.at(-1)).toBeLessThan(180);
+    await append(store, [{ ...numbered(201, 201)[0], labels: { long: "x".repeat(2_000_000) } }]);
+    expect((await taken(log, 1, { after: 200 }))[0]?.position).toBe(201);
+    expect(reads.at(-1)).toBe(200); // one that is larger than all of memory
+    await append(store, numbered(202, 202));
+    expect((await taken(log, 1, { after: 201 }))[0]?.position).toBe(202);
+    expect(reads.at(-1)).toBe(200);
+  });
+
+  test("holds no more than a part of what its reader has not asked for", async () => {
+    await using parts = await open({ memoryCount: 1_000 });
+    const items = parts.follow({ after: 0, filter: {} });
+    const large = numbered(1, 200).map((event) => ({ ...event, labels: { long: "x".repeat(10_000) } }));
+    await append(parts.store, large);
+    await items.next();
+    // What it holds still comes when retention has removed it; the rest does not.
+    for (const event of numbered(1, 2_001)) await append(parts.store, [event]);
+    await parts.store.trimEvents(2_000, { limit: 10_000 });
+    let held = 0;
+    const failure = await (async () => {
+      for (;;) {
+        await items.next();
+        held += 1;
+      }
+    })().catch((error: unknown) => error);
+    expect(failure).toMatchObject({ details: { reason: "CURSOR_TOO_OLD" } });
+    expect(held).toBeLessThan(30);
+  });
+
   test("lets others run while it looks through a long log for little", async () => {
     await using parts = await open({ memoryCount: 1 });
     await parts.append(...numbered(1, 100));
     const reads = countedReads(parts.store);
     const stop = new AbortController();
-    using log = new EventLog(reads.storage, { clock: () => 0, memoryCount: 1 });
+    using log = new EventLog(reads.storage, { clock: () => 0, memoryCount: 1, memoryBytes });
     const reading = log.follow({ after: 0, filter: { sessionId: "nobody" }, signal: stop.signal }).next();
     reading.catch(() => {}); // it is looked at below
     setImmediate(() => stop.abort());
@@ -306,9 +353,30 @@ function countedReads(store: Store) {
       return { events: [], scannedTo: after + 1 };
     },
     positionBefore: (time: number) => events.positionBefore(time),
+    positionKeeping: (bytes: number) => events.positionKeeping(bytes),
     onAppend: () => () => {},
   };
   return { storage, count: () => reads };
+}
+
+/** The storage of a store, that tells of each read. */
+function watched({ events }: Store, onRead: (options: { readonly after: number }) => void): EventStorage {
+  return {
+    epoch: events.epoch,
+    get tail() {
+      return events.tail;
+    },
+    get head() {
+      return events.head;
+    },
+    read: (options) => {
+      onRead(options);
+      return events.read(options);
+    },
+    positionBefore: (time) => events.positionBefore(time),
+    positionKeeping: (bytes) => events.positionKeeping(bytes),
+    onAppend: (listener) => events.onAppend(listener),
+  };
 }
 
 /** A reader that is resumed by its cursor, and keeps what it was told. */
@@ -403,13 +471,18 @@ interface Parts extends AsyncDisposable {
 
 async function open(options: {
   readonly memoryCount?: number;
+  readonly memoryBytes?: number;
   readonly now?: number | (() => number);
 }): Promise<Parts> {
   const folder = await tempFolder();
   const store = new SqliteStore(folder.file("log.db"));
   const { now = 0, memoryCount = 64 } = options;
   const clock = typeof now === "number" ? () => now : now;
-  const log = new EventLog(store.events, { clock, memoryCount });
+  const log = new EventLog(store.events, {
+    clock,
+    memoryCount,
+    memoryBytes: options.memoryBytes ?? memoryBytes,
+  });
   const stop = new AbortController();
   return {
     store,

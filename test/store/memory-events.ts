@@ -46,15 +46,31 @@ export class MemoryEvents implements EventStorage {
     after,
     filter,
     limit,
+    maxBytes = Number.POSITIVE_INFINITY,
   }: {
     readonly after: Position;
     readonly filter: EventFilter;
     readonly limit: number;
+    readonly maxBytes?: number;
   }) {
-    const rest = this.#disk.events.slice(Math.max(0, after + 1 - this.head));
-    const events = rest.filter((event) => matches(event, filter)).slice(0, limit);
-    const last = events.at(-1);
-    return { events, scannedTo: last !== undefined && events.length === limit ? last.position : this.tail };
+    const events: LogEvent[] = [];
+    let bytes = 0;
+    for (const event of this.#disk.events.slice(Math.max(0, after + 1 - this.head))) {
+      if (!matches(event, filter)) continue;
+      bytes += textBytes(event);
+      events.push(event);
+      if (events.length === limit || bytes >= maxBytes) return { events, scannedTo: event.position };
+    }
+    return { events, scannedTo: this.tail };
+  }
+
+  async positionKeeping(bytes: number): Promise<Position> {
+    let left = bytes;
+    for (const event of this.#disk.events.toReversed()) {
+      left -= textBytes(event);
+      if (left < 0) return event.position;
+    }
+    return this.head - 1;
   }
 
   async positionBefore(time: Instant): Promise<Position> {
@@ -66,4 +82,8 @@ export class MemoryEvents implements EventStorage {
     this.#disk.events.splice(0, removed);
     return removed;
   }
+}
+
+function textBytes(event: LogEvent): number {
+  return Buffer.byteLength(JSON.stringify(event));
 }

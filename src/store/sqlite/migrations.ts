@@ -16,6 +16,7 @@ export const migrations: readonly string[] = [
     taskId TEXT,
     agentId TEXT,
     labels TEXT,
+    startsAt INTEGER NOT NULL,
     body TEXT NOT NULL
   ) STRICT;
   CREATE INDEX events_at ON events (at);

@@ -19,6 +19,10 @@ export class SqliteEvents implements EventStorage {
   readonly #listeners = new Set<(events: readonly LogEvent[]) => void>();
   #head: Position;
   #tail: Position;
+  /** The bytes that all events up to the newest one have taken, those that were trimmed among them. */
+  #endsAt: number;
+  /** The same with those of the commit that is being made. */
+  #nextEndsAt: number;
 
   constructor(database: Database) {
     this.#database = database;
@@ -34,6 +38,8 @@ export class SqliteEvents implements EventStorage {
       .get();
     this.#head = bounds?.head ?? 1;
     this.#tail = bounds?.tail ?? 0;
+    this.#endsAt = this.#endOfAll();
+    this.#nextEndsAt = this.#endsAt;
   }
 
   get tail(): Position {
@@ -47,9 +53,14 @@ export class SqliteEvents implements EventStorage {
   /** Writes one event at `position`; the caller holds the transaction, and calls `published` after its commit. */
   insert(position: Position, event: NewEvent): LogEvent {
     const entry: LogEvent = { ...event, position, id: Bun.randomUUIDv7() };
+    const labels = event.labels === undefined ? null : JSON.stringify(event.labels);
+    // The labels have their column, which a search needs; with a session's 64 of them they are most of an event.
+    const body = encodeRow(labels === null ? entry : { ...entry, labels: undefined }, "none");
+    const startsAt = this.#nextEndsAt;
+    this.#nextEndsAt += textBytes({ body, labels });
     this.#database
       .query(
-        "INSERT INTO events (position, at, type, source, priority, sessionId, containerId, taskId, agentId, labels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events (position, at, type, source, priority, sessionId, containerId, taskId, agentId, labels, startsAt, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       )
       .run(
         position,
@@ -61,16 +72,23 @@ export class SqliteEvents implements EventStorage {
         event.containerId ?? null,
         event.taskId ?? null,
         event.agentId ?? null,
-        event.labels === undefined ? null : JSON.stringify(event.labels),
-        encodeRow(entry, "none"),
+        labels,
+        startsAt,
+        body,
       );
     return entry;
+  }
+
+  /** Takes back what `insert` has counted since the last commit. */
+  rolledBack(): void {
+    this.#nextEndsAt = this.#endsAt;
   }
 
   /** Tells the listeners what a commit has added. */
   published(events: readonly LogEvent[]): void {
     const last = events.at(-1);
     if (last === undefined) return;
+    this.#endsAt = this.#nextEndsAt;
     this.#tail = last.position;
     for (const listener of this.#listeners) listener(events);
   }
@@ -84,22 +102,28 @@ export class SqliteEvents implements EventStorage {
     readonly after: Position;
     readonly filter: EventFilter;
     readonly limit: number;
+    readonly maxBytes?: number;
   }): Promise<{ readonly events: readonly LogEvent[]; readonly scannedTo: Position }> {
+    const { maxBytes = Number.POSITIVE_INFINITY } = options;
     const upTo = Math.min(this.#tail, options.after + scanWindow);
     const { text, values } = filterTerms(options.filter);
     const terms = ["position > ?", "position <= ?", ...text].join(" AND ");
     try {
       const rows = this.#database
-        .query<{ body: string }, SQLQueryBindings[]>(
-          `SELECT body FROM events WHERE ${terms} ORDER BY position LIMIT ?`,
+        .query<{ body: string; labels: string | null }, SQLQueryBindings[]>(
+          `SELECT body, labels FROM events WHERE ${terms} ORDER BY position LIMIT ?`,
         )
-        .all(options.after, upTo, ...values, options.limit);
-      const events = rows.map(({ body }) => decodeRow(body) as LogEvent); // insert() is the only writer
-      const last = events.at(-1);
-      return {
-        events,
-        scannedTo: last !== undefined && events.length === options.limit ? last.position : upTo,
-      };
+        .iterate(options.after, upTo, ...values, options.limit);
+      const events: LogEvent[] = [];
+      let bytes = 0;
+      for (const row of rows) {
+        bytes += textBytes(row);
+        const event = eventOf(row);
+        events.push(event);
+        if (events.length === options.limit || bytes >= maxBytes)
+          return { events, scannedTo: event.position };
+      }
+      return { events, scannedTo: upTo };
     } catch (error) {
       throw sqliteFailure(error, "read the event log");
     }
@@ -124,6 +148,23 @@ export class SqliteEvents implements EventStorage {
     }
   }
 
+  async positionKeeping(bytes: number): Promise<Position> {
+    const from = this.#endsAt - bytes;
+    let low = this.#head;
+    let high = this.#tail + 1;
+    try {
+      // Positions have no holes, so they can be halved: the first event that begins at `from` or later.
+      while (low < high) {
+        const middle = Math.floor((low + high) / 2);
+        if (this.#startOf(middle) >= from) high = middle;
+        else low = middle + 1;
+      }
+      return low - 1;
+    } catch (error) {
+      throw sqliteFailure(error, "read the event log");
+    }
+  }
+
   /** Removes at most `limit` of the oldest events, those before `before`; the newest one stays. */
   trim(before: Position, limit: number): number {
     const upTo = Math.min(before, this.#head + limit, this.#tail);
@@ -133,6 +174,34 @@ export class SqliteEvents implements EventStorage {
     this.#head = upTo;
     return removed;
   }
+
+  #startOf(position: Position): number {
+    return (
+      this.#database
+        .query<{ startsAt: number }, [number]>("SELECT startsAt FROM events WHERE position = ?")
+        .get(position)?.startsAt ?? 0
+    );
+  }
+
+  /** Where the newest event ends. */
+  #endOfAll(): number {
+    const newest = this.#database
+      .query<{ startsAt: number; body: string; labels: string | null }, []>(
+        "SELECT startsAt, body, labels FROM events ORDER BY position DESC LIMIT 1",
+      )
+      .get();
+    return newest === null ? 0 : newest.startsAt + textBytes(newest);
+  }
+}
+
+function eventOf({ body, labels }: { readonly body: string; readonly labels: string | null }): LogEvent {
+  const event = decodeRow(body) as LogEvent; // insert() is the only writer
+  return labels === null ? event : { ...event, labels: JSON.parse(labels) };
+}
+
+/** The bytes that an event's text takes in the file: what retention by size counts. */
+function textBytes({ body, labels }: { readonly body: string; readonly labels: string | null }): number {
+  return Buffer.byteLength(body) + (labels === null ? 0 : Buffer.byteLength(labels));
 }
 
 function filterTerms(filter: EventFilter): { text: string[]; values: SQLQueryBindings[] } {
