@@ -50,8 +50,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   using last = new DisposableStack(); // what is said when all that follows is put away
   using notice = openServiceNotice({ env: process.env, log: words });
   makeDataFolder(config.dataDir);
-  const warning = dataFolderWarning(config.dataDir);
-  if (warning !== undefined) words.warn(warning);
+  warnOfFolder(config.dataDir, words);
   await using _lock = lockDataFolder(config.dataDir);
   await using store = new SqliteStore(join(config.dataDir, "baaaht.db"));
   const clock = Date.now;
@@ -129,6 +128,11 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   endInTime(config.shutdownTimeoutMs + hardEndMs, words);
   health.setAll("not_serving");
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
+}
+
+function warnOfFolder(path: string, words: Log): void {
+  const warning = dataFolderWarning(path);
+  if (warning !== undefined) words.warn(warning);
 }
 
 /** Puts what the engine link finds into health and the log of words. */

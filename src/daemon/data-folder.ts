@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { Failure } from "../failure.ts";
 
 /**
@@ -23,3 +23,12 @@ export function makeDataFolder(path: string): void {
     );
   }
 }
+
+/** What is wrong with who may look into the data folder, for the log; `undefined` when nothing is. */
+export function dataFolderWarning(path: string): string | undefined {
+  if ((statSync(path).mode & openToAll) === 0) return undefined;
+  return `anyone on this host may look into data folder "${path}"; what it holds is for its owner: chmod o-rwx '${path}'`;
+}
+
+/** Read, write and search, for those who are neither the owner nor of its group. */
+const openToAll = 0o007;

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
-import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { makeDataFolder } from "../../src/daemon/data-folder.ts";
+import { chmodSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { dataFolderWarning, makeDataFolder } from "../../src/daemon/data-folder.ts";
 import { Failure } from "../../src/failure.ts";
+import { MessageRole } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { startServer } from "../server.ts";
 import { tempFolder } from "../temp-folder.ts";
 
 test("makeDataFolder() makes what is missing, for its owner alone", async () => {
@@ -35,6 +37,50 @@ test("makeDataFolder() says what is in the way", async () => {
   });
   expect(failureOf("/proc/none")).toMatchObject({ kind: "unavailable" });
 });
+
+test("dataFolderWarning() tells of a folder that anyone may look into, and of no other", async () => {
+  await using folder = await tempFolder();
+  for (const mode of [0o755, 0o777, 0o701]) {
+    chmodSync(folder.path, mode);
+    expect([mode, dataFolderWarning(folder.path)]).toEqual([
+      mode,
+      `anyone on this host may look into data folder "${folder.path}"; what it holds is for its owner: chmod o-rwx '${folder.path}'`,
+    ]);
+  }
+  for (const mode of [0o700, 0o750]) {
+    chmodSync(folder.path, mode);
+    expect([mode, dataFolderWarning(folder.path)]).toEqual([mode, undefined]);
+  }
+});
+
+test("serve keeps what it stores from other users also in a folder that they may look into, and says so", async () => {
+  await using folder = await tempFolder();
+  const dataDir = folder.file("data");
+  for (const path of [folder.path, dataDir]) {
+    mkdirSync(path, { recursive: true });
+    chmodSync(path, 0o755);
+  }
+  await using server = await startServer({ dataDir });
+  const { orchestrator } = server.client;
+  const { sessionId } = await orchestrator.createSession({});
+  await orchestrator.sendMessage({ sessionId, message: { role: MessageRole.USER, content: "for my eyes" } });
+  await server.logged("anyone on this host may look into data folder");
+  const files = readdirSync(dataDir).toSorted();
+  expect(files).toEqual(["baaaht.db", "baaaht.db-wal", "lock"]);
+  for (const file of files) {
+    const { exitCode, stderr } = asAnother(["cat", folder.file(`data/${file}`)]);
+    expect([file, exitCode, stderr]).toEqual([file, 1, expect.stringContaining("Permission denied")]);
+  }
+  expect(asAnother(["ls", dataDir]).exitCode).toBe(0); // it was the files that kept it out
+}, 60_000);
+
+/** Runs a command as a user who owns nothing here. */
+function asAnother(command: readonly string[]): { readonly exitCode: number; readonly stderr: string } {
+  if (process.getuid?.() !== 0) throw new Error("Cannot run a command as another user: this test takes root");
+  const user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
+  const { exitCode, stderr } = Bun.spawnSync([...user, ...command], { stderr: "pipe" });
+  return { exitCode, stderr: stderr.toString() };
+}
 
 function failureOf(path: string): unknown {
   try {

@@ -1,6 +1,17 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { Failure } from "../../src/failure.ts";
 import { counterTable } from "../../src/store/counters.ts";
 import { migrations } from "../../src/store/sqlite/migrations.ts";
@@ -127,6 +138,53 @@ describe("opening a database file", () => {
   });
 });
 
+describe("a database file", () => {
+  test("is its owner's alone, with what lies beside it, whatever the umask is and whatever mode it had", async () => {
+    await using folder = await tempFolder();
+    chmodSync(folder.path, 0o755);
+    const modes = () =>
+      readdirSync(folder.path)
+        .toSorted()
+        .map((name) => [name, statSync(folder.file(name)).mode & 0o777]);
+    const before = process.umask(0);
+    try {
+      const path = folder.file("a.db");
+      await using store = new SqliteStore(path);
+      await store.change({}, () => changed(undefined, [put(counterTable, { name: "n", value: 1 })]));
+      expect(modes()).toEqual([
+        ["a.db", 0o600],
+        ["a.db-wal", 0o600],
+      ]);
+      // As a crash leaves it, and a careless copy makes it.
+      for (const name of ["a.db", "a.db-wal"]) {
+        copyFileSync(folder.file(name), folder.file(name.replace("a", "b")));
+        chmodSync(folder.file(name.replace("a", "b")), 0o644);
+      }
+      await using copy = new SqliteStore(folder.file("b.db"));
+      expect(await copy.get(counterTable, "n")).toEqual({ name: "n", value: 1 });
+      await copy.change({}, () => changed(undefined, [put(counterTable, { name: "n", value: 2 })]));
+      expect(modes()).toEqual(["a.db", "a.db-wal", "b.db", "b.db-wal"].map((name) => [name, 0o600]));
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  test("holds the labels of an event once", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("labels.db");
+    await using store = new SqliteStore(path);
+    const labels = Object.fromEntries(
+      Array.from({ length: 64 }, (_, index) => [`l${index}`, "x".repeat(1_000)]),
+    );
+    const event = { type: "message_created", source: "test", at: 0, labels } as const;
+    for (let index = 0; index < 100; index += 1)
+      await store.change({}, () => changed(undefined, [], [event]));
+    await store[Symbol.asyncDispose]();
+    expect(existsSync(`${path}-wal`)).toBe(false);
+    expect(statSync(path).size).toBeLessThan(100 * 64 * 1_000 * 1.5);
+  });
+});
+
 describe("writing to a database file", () => {
   test("change() refuses to write to a file that was removed or replaced, and reads go on", async () => {
     await using folder = await tempFolder();
@@ -148,6 +206,27 @@ describe("writing to a database file", () => {
     renameSync(folder.file("away.db"), path);
     await count(3);
     expect(await store.get(counterTable, "n")).toEqual({ name: "n", value: 3 });
+  });
+
+  test("problem says why nothing can be written, and not what was wrong with one change", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("problem.db");
+    await using store = new SqliteStore(path);
+    const save = (value: unknown) =>
+      store.change({}, () => changed(undefined, [put(counterTable, { name: "n", value: value as number })]));
+    await save(1);
+    expect(store.problem).toBeUndefined();
+    renameSync(path, folder.file("away.db"));
+    await failed(save(2));
+    expect(store.problem).toContain("was removed");
+    await save(2n).catch(() => {}); // not plain data without bigints: a defect
+    expect(store.problem).toContain("was removed");
+    renameSync(folder.file("away.db"), path);
+    await save(2n).catch(() => {});
+    await save(3);
+    expect(store.problem).toBeUndefined();
+    await save(2n).catch(() => {});
+    expect(store.problem).toBeUndefined();
   });
 
   test("get() says DATA_LOSS of a row whose page is gone", async () => {

@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { Failure } from "../../failure.ts";
 import { migrations as released } from "./migrations.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
@@ -7,7 +8,8 @@ import { sqliteFailure } from "./sqlite-failures.ts";
 const applicationId = 0x62616168;
 
 /**
- * Opens the database file, makes it when it is missing, and brings it to the present shape.
+ * Opens the database file, makes it when it is missing, and brings it to the present shape. Only its owner can read it,
+ * whatever the folder allows.
  *
  * Failures: FAILED_PRECONDITION when the file is not ours or is newer than this program, DATA_LOSS when it is damaged,
  * UNAVAILABLE and RESOURCE_EXHAUSTED when the folder can't be written.
@@ -15,10 +17,12 @@ const applicationId = 0x62616168;
 export function openDatabase(path: string, migrations: readonly string[] = released): Database {
   let database: Database | undefined;
   try {
+    makeFile(path);
     database = new Database(path, { create: true, strict: true });
     own(database);
     checkOwner(database, path);
     checkVersion(database, path, migrations);
+    closeToOthers(path);
     configure(database);
     migrate(database, migrations);
     return database;
@@ -27,6 +31,36 @@ export function openDatabase(path: string, migrations: readonly string[] = relea
     throw openFailure(error, path);
   }
 }
+
+/** SQLite would make it readable for all, as far as the umask allows. What it makes beside it gets the same mode. */
+function makeFile(path: string): void {
+  try {
+    closeSync(openSync(path, "a", ownerOnly));
+  } catch {
+    // SQLite meets the same, and says what it is.
+  }
+}
+
+/** For what was copied here, or left by a crash, with another mode. */
+function closeToOthers(path: string): void {
+  for (const file of [path, `${path}-wal`, `${path}-journal`]) {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats === undefined || (stats.mode & others) === 0) continue;
+    try {
+      chmodSync(file, ownerOnly);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Failure(
+        "failed_precondition",
+        `Cannot open database "${path}": others may use "${file}", and that can't be changed (${why})`,
+        { cause },
+      );
+    }
+  }
+}
+
+const ownerOnly = 0o600;
+const others = 0o077;
 
 function own(database: Database): void {
   // One process owns the file (the daemon's lock), so no shared-memory file is needed: a full disk can't turn into SIGBUS.
