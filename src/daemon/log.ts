@@ -29,6 +29,11 @@ export interface LogOptions {
 
 const RANKS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 
+/** Whether a log of the level `left` writes less than one of `right`. */
+export function isQuieter(left: LogLevel, right: LogLevel): boolean {
+  return RANKS[left] > RANKS[right];
+}
+
 /**
  * A structured log. Logging never throws and never waits, whatever the fields hold.
  *

@@ -10,7 +10,7 @@ import {
   SessionState,
   type UpdateSessionRequestSchema,
 } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
-import { startServer, type TestServer } from "../server.ts";
+import { refusedStart, startServer, type TestServer } from "../server.ts";
 
 describe("a server", () => {
   test("that is stopped ends with 0, removes its socket, and the log tells of both", async () => {
@@ -20,6 +20,28 @@ describe("a server", () => {
     await using again = await startServer({ dataDir: server.dataDir, socketPath: server.socketPath });
     const expected = [EventType.SYSTEM_STARTUP, EventType.SYSTEM_SHUTDOWN, EventType.SYSTEM_STARTUP];
     const events = await read(again, { fromStart: true, filter: { types: expected } }, 3);
+    expect(events.map(({ type }) => type)).toEqual(expected);
+  }, 60_000);
+
+  test("that is refused its socket leaves no word of a start in the log", async () => {
+    await using server = await startServer();
+    await using other = await startServer();
+    expect(await other.stop()).toBe(0);
+    const { exitCode, stderr } = await refusedStart({
+      dataDir: other.dataDir,
+      socketPath: server.socketPath,
+    });
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain("another baaaht serves on it");
+    await using again = await startServer({ dataDir: other.dataDir });
+    await again.client.orchestrator.createSession({});
+    const expected = [
+      EventType.SYSTEM_STARTUP,
+      EventType.SYSTEM_SHUTDOWN,
+      EventType.SYSTEM_STARTUP,
+      EventType.SESSION_CREATED,
+    ];
+    const events = await read(again, { fromStart: true, filter: { types: expected } }, 4);
     expect(events.map(({ type }) => type)).toEqual(expected);
   }, 60_000);
 

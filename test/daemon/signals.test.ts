@@ -60,6 +60,18 @@ describe("SIGHUP", () => {
     expect(await server.stop()).toBe(0);
   });
 
+  test("says that it was read also to who asks for fewer lines from then on", async () => {
+    const config = join(folder, "fewer.toml");
+    writeFileSync(config, "");
+    await using server = await startServer({ flags: ["--config", config] });
+    writeFileSync(config, '[log]\nlevel = "error"\n[sessions]\nmax-sessions = 7\n');
+    process.kill(server.pid, "SIGHUP");
+    await server.logged('"configuration read again"');
+    await server.logged("waits for the next start");
+    expect(await server.stop()).toBe(0);
+    expect(server.logs()).not.toContain('"stopping"');
+  });
+
   test("says of a changed setting that it waits for the next start", async () => {
     const config = join(folder, "deferred.toml");
     writeFileSync(config, "");
@@ -77,6 +89,8 @@ describe("SIGHUP", () => {
     writeFileSync(config, '[log]\nlevel = "loud"\n');
     process.kill(server.pid, "SIGHUP");
     await server.logged("the one before stays in force");
+    expect(server.logs()).toContain('log.level is \\"loud\\"');
+    expect(server.logs()).not.toContain("    at "); // a stack is for defects
     await server.client.orchestrator.createSession({});
     expect(await server.stop()).toBe(0);
   });
