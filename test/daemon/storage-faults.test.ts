@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { chmodSync, cpSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../src/failure.ts";
+import { HealthCheckResponse_ServingStatus } from "../../src/gen/grpc/health/v1/health_pb.ts";
+import { Health } from "../../src/gen/proto/common/v1/common_pb.ts";
 import { type Event, EventType, MessageRole } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { refusedStart, startServer, type TestServer } from "../server.ts";
 import { tempFolder } from "../temp-folder.ts";
@@ -20,6 +22,11 @@ test("a full disk refuses writes with RESOURCE_EXHAUSTED, reads and subscription
   expect(sent.failure.details).toMatchObject({ reason: "STORAGE_FULL", retryAfterMs: 5_000 });
   const refused = await failure(orchestrator.createSession({}));
   expect(refused.kind).toBe("resource_exhausted");
+  expect(await health(server)).toEqual({
+    store: "store: Cannot save the change: the disk that holds the data folder is full",
+    health: Health.DEGRADED,
+    probes: HealthCheckResponse_ServingStatus.SERVING,
+  });
 
   expect(await messageIds(server, sessionId)).toEqual(sent.ids);
   expect((await orchestrator.listSessions({})).totalCount).toBe(1);
@@ -28,6 +35,7 @@ test("a full disk refuses writes with RESOURCE_EXHAUSTED, reads and subscription
 
   disk.free();
   const after = await orchestrator.sendMessage(message(sessionId, "there is space again"));
+  expect(await health(server)).toMatchObject({ store: "store" });
   expect(await messageIds(server, sessionId)).toEqual([...sent.ids, after.messageId]);
   const told = await events.take(EventType.MESSAGE_CREATED, sent.ids.length + 1);
   expect(told.map(messageIdOf)).toEqual([...sent.ids, after.messageId]);
@@ -105,9 +113,15 @@ test("a data folder that is removed refuses writes, and one that is put back tak
   const refused = await failure(orchestrator.sendMessage(message(sessionId, "lost?")));
   expect([refused.kind, refused.details.reason]).toEqual(["unavailable", "STORAGE_UNAVAILABLE"]);
   expect(refused.message).toContain("was removed");
+  expect(await health(server)).toEqual({
+    store: `store: ${refused.message}`,
+    health: Health.DEGRADED,
+    probes: HealthCheckResponse_ServingStatus.SERVING, // reads go on
+  });
   expect((await orchestrator.getSession({ sessionId })).session?.id).toBe(sessionId);
   renameSync(folder.file("away"), dataDir);
   await orchestrator.sendMessage(message(sessionId, "kept"));
+  expect(await health(server)).toMatchObject({ store: "store" });
   await server.kill();
   await using again = await startServer({ dataDir });
   expect(await messageIds(again, sessionId)).toHaveLength(1);
@@ -175,6 +189,13 @@ test("a data folder that was copied away is a log of its own epoch still", async
   await copy.client.orchestrator.createSession({});
   expect(await events.take(EventType.SESSION_CREATED, 1)).toHaveLength(1);
 }, 60_000);
+
+/** What the two ways to ask say of the server and its store. */
+async function health({ client }: TestServer) {
+  const { health: word, subsystems } = await client.orchestrator.healthCheck({});
+  const { status } = await client.health.check({ service: "" });
+  return { store: subsystems.find((name) => name.startsWith("store")), health: word, probes: status };
+}
 
 /** Lets nobody write to a file, whoever has it open, until disposed. */
 function frozen(path: string): Disposable {

@@ -146,7 +146,8 @@ export class SqliteStore implements Store {
       this.#rollback();
       if (batch.length > 1) return "retry_alone";
       const failure = sqliteFailure(error, "save the change");
-      this.#problem = failure instanceof Failure ? failure.message : undefined;
+      // What one request did wrong says nothing of the storage.
+      if (isOfStorage(failure)) this.#problem = failure.message;
       for (const waiting of batch) waiting.reject(failure);
       return "settled";
     }
@@ -182,6 +183,7 @@ export class SqliteStore implements Store {
 
   #rollback(): void {
     this.#cache.clear();
+    this.events.rolledBack();
     try {
       // A full disk can end the transaction by itself.
       if (this.#database.inTransaction) this.#database.query("ROLLBACK").run();
@@ -267,6 +269,10 @@ function columnOf<Row>(table: Table<Row>, name: string, row: Row) {
   const read = table.columns[name];
   if (read === undefined) throw new Error(`table ${table.name} has no column "${name}"`);
   return read(row);
+}
+
+function isOfStorage(error: unknown): error is Failure {
+  return error instanceof Failure && ["resource_exhausted", "unavailable", "data_loss"].includes(error.kind);
 }
 
 function closedFailure(): Failure {
