@@ -47,6 +47,7 @@ export function startDomain(parts: DomainParts): Domain {
   const sessions: Sessions = new Sessions({
     store,
     clock,
+    background: supervisor,
     limits: config.sessions,
     noticeMs,
     empty: (id, call) => containers.empty(id, call),

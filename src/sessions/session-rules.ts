@@ -111,7 +111,7 @@ export function closeSession(
   );
 }
 
-/** Ends a closing session whose containers are gone; `undefined` asks for another look, since one is left. */
+/** Ends a closing session whose containers are gone; one that has some left stays as it is, for another look. */
 export function finishClosing(
   loaded: {
     readonly session: Session | undefined;

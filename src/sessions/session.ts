@@ -64,6 +64,7 @@ interface Preferences {
 export interface Closing {
   readonly reason: string;
   readonly by: string;
+  /** When the closing began. */
   readonly since: Instant;
 }
 
@@ -159,11 +160,13 @@ export function activeSession(
   wanted: { readonly id: string; readonly doing: string },
 ): Session {
   const found = knownSession(session, wanted);
-  if (found.life.state === "active") return found;
+  const { life } = found;
+  if (life.state === "active") return found;
+  const since = new Date(life.state === "closed" ? life.at : life.since).toISOString();
   throw new Failure(
     "failed_precondition",
-    `Cannot ${wanted.doing} "${wanted.id}": the session is ${found.life.state} since ${new Date(found.life.since).toISOString()} (${found.life.reason || "no reason given"})`,
-    { reason: "SESSION_CLOSED", metadata: { session_id: wanted.id, state: found.life.state } },
+    `Cannot ${wanted.doing} "${wanted.id}": the session is ${life.state} since ${since} (${life.reason || "no reason given"})`,
+    { reason: "SESSION_CLOSED", metadata: { session_id: wanted.id, state: life.state } },
   );
 }
 

@@ -1,3 +1,4 @@
+import type { Background } from "../background.ts";
 import type { Call } from "../call.ts";
 import type { Instant } from "../events/event.ts";
 import { abortFailure, Failure } from "../failure.ts";
@@ -34,6 +35,8 @@ import {
 export interface SessionsOptions {
   readonly store: Store;
   readonly clock: () => Instant;
+  /** Where closings go that have begun: they outlive the call that asked for them, and not the server. */
+  readonly background: Background;
   readonly limits: SessionLimits;
   /** How long before its end a session's SESSION_EXPIRING comes, in milliseconds; a tenth of its time if that is shorter. */
   readonly noticeMs: number;
@@ -203,11 +206,7 @@ export class Sessions {
         ),
     );
     if (session.life.state !== "closing") return session;
-    const finished = this.finish(id, { ...call, signal: neverAborted }, source);
-    await untilAborted(
-      finished.catch((error: unknown) => this.#options.onUnfinished(id, error)),
-      call.signal,
-    );
+    await settledOrAborted(this.#finishInBackground(id, call, source), call.signal);
     return await this.get(id);
   }
 
@@ -308,7 +307,23 @@ export class Sessions {
       },
     );
     if (ended?.life.state !== "closing") return;
-    this.finish(id, call).catch((error: unknown) => this.#options.onUnfinished(id, error));
+    void this.#finishInBackground(id, call); // it never rejects
+  }
+
+  /** Goes on when its caller is gone: a close is acknowledged work of the server. Resolves when the attempt is over. */
+  #finishInBackground(id: SessionId, call: Call, source?: string): Promise<void> {
+    const over = Promise.withResolvers<void>();
+    this.#options.background.start("finish closing a session", async (signal) => {
+      try {
+        await this.finish(id, { ...call, signal }, source);
+      } catch (error) {
+        // A server that stops leaves it to its next start.
+        if (!signal.aborted) this.#options.onUnfinished(id, error);
+      } finally {
+        over.resolve();
+      }
+    });
+    return over.promise;
   }
 
   async #finishNow(id: SessionId, call: Call, source: string): Promise<void> {
@@ -364,11 +379,8 @@ function withDefaults(config: SessionConfig, limits: SessionLimits): SessionConf
   };
 }
 
-/** Closing goes on when its caller is gone: the close is acknowledged work of the server. */
-const neverAborted = new AbortController().signal;
-
 /** Resolves with `work`, or when `signal` aborts. */
-async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+async function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   if (signal.aborted) throw abortFailure(signal);
   const aborted = Promise.withResolvers<void>();
   const stop = () => aborted.resolve();

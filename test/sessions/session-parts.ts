@@ -1,3 +1,4 @@
+import type { Background } from "../../src/background.ts";
 import type { Call } from "../../src/call.ts";
 import type { LogEvent } from "../../src/events/event.ts";
 import { Messages } from "../../src/messages/messages.ts";
@@ -47,6 +48,8 @@ export async function sessionParts(
   options: {
     readonly limits?: Partial<SessionLimits>;
     readonly empty?: SessionsOptions["empty"];
+    /** By default work runs until it ends by itself. */
+    readonly background?: Background;
     readonly maxPerSession?: number;
     readonly maxContentBytes?: number;
   } = {},
@@ -60,6 +63,7 @@ export async function sessionParts(
     const sessions = new Sessions({
       store,
       clock,
+      background: options.background ?? { start: (_name, work) => void work(new AbortController().signal) },
       limits: { ...limits, ...options.limits },
       noticeMs,
       empty: options.empty ?? (async () => {}),

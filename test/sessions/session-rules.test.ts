@@ -238,9 +238,16 @@ describe("updateSession() and the others", () => {
     expect(() => activeSession(undefined, { id, doing: "use session" })).toThrow(
       'Cannot use session "s1": there is no session with this id',
     );
-    const closed: Session = { ...plain, life: { state: "closed", reason: "done", by: "x", since: 0, at: 1 } };
+    const closed: Session = {
+      ...plain,
+      life: { state: "closed", reason: "done", by: "x", since: 0, at: 7_000 },
+    };
     expect(() => activeSession(closed, { id, doing: "use session" })).toThrow(
-      'Cannot use session "s1": the session is closed since 1970-01-01T00:00:00.000Z (done)',
+      'Cannot use session "s1": the session is closed since 1970-01-01T00:00:07.000Z (done)',
+    );
+    const closing: Session = { ...plain, life: { state: "closing", reason: "", by: "x", since: 3_000 } };
+    expect(() => activeSession(closing, { id, doing: "use session" })).toThrow(
+      'Cannot use session "s1": the session is closing since 1970-01-01T00:00:03.000Z (no reason given)',
     );
   });
 });

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { createLog } from "../../src/daemon/log.ts";
+import { Supervisor } from "../../src/daemon/supervisor.ts";
 import { Failure } from "../../src/failure.ts";
 import type { SessionConfig, SessionId, SessionMetadata } from "../../src/sessions/session.ts";
 import { sessionTable } from "../../src/sessions/session.ts";
@@ -226,6 +228,24 @@ describe("list()", () => {
   });
 });
 
+test("list() keeps nothing of what it has listed", async () => {
+  await using parts = await sessionParts({ limits: { maxLabels: 64, maxLabelValueLength: 1_024 } });
+  const labels = Object.fromEntries(Array.from({ length: 64 }, (_, at) => [`l${at}`, "x".repeat(1_024)]));
+  for (let made = 0; made < 50; made += 1)
+    await parts.sessions.create(wanted({ metadata: { labels } }), call());
+  const listed: WeakRef<object>[] = [];
+  const list = async () => {
+    for (const session of (await parts.sessions.list({ filter: {}, limit: 100 })).rows)
+      listed.push(new WeakRef(session.metadata.labels));
+  };
+  for (let round = 0; round < 4; round += 1) await list();
+  expect(listed).toHaveLength(200);
+  await new Promise((resolve) => setImmediate(resolve)); // a WeakRef holds until the turn is over
+  Bun.gc(true);
+  // The collector takes what lies on the stack for references, so that a few may stay.
+  expect(listed.filter((one) => one.deref() !== undefined).length).toBeLessThan(20);
+});
+
 describe("update()", () => {
   test("changes what the patch changes and tells of it once", async () => {
     await using parts = await sessionParts();
@@ -322,6 +342,40 @@ describe("close()", () => {
     for (const closed of await Promise.all(closings))
       expect(closed.life).toMatchObject({ state: "closed", reason: "a" });
     expect(calls).toBe(1);
+  });
+
+  test("goes on when its caller is gone, and ends when the server stops, which waits for it", async () => {
+    const order: string[] = [];
+    const words: string[] = [];
+    const log = createLog({ level: "debug", format: "text", write: (line) => words.push(line) });
+    const background = new Supervisor(log);
+    const emptying = Promise.withResolvers<void>();
+    await using parts = await sessionParts({
+      background,
+      empty: async (_id, { signal }) => {
+        emptying.resolve();
+        await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+        order.push("told to stop");
+        await new Promise((resolve) => setImmediate(resolve));
+        order.push("ended");
+        throw signal.reason;
+      },
+    });
+    const closed = await parts.sessions.create(wanted(), call());
+    const expired = await parts.sessions.create(wanted({ config: { maxDurationNs: seconds(10) } }), call());
+    for (const { id } of [closed, expired]) await withContainer(parts, id);
+    const caller = new AbortController();
+    const closing = parts.sessions.close(closed.id, { reason: "" }, call({ signal: caller.signal }));
+    await emptying.promise;
+    caller.abort();
+    expect((await closing).life.state).toBe("closing");
+    parts.now += 10_000;
+    await parts.sessions.expire(call({ signal: caller.signal }));
+    expect(order).toEqual([]);
+    await background[Symbol.asyncDispose]();
+    expect(order).toEqual(["told to stop", "told to stop", "ended", "ended"]);
+    expect([parts.unfinished, words]).toEqual([[], []]); // the next start goes on with it
+    expect(await parts.sessions.closing(9)).toHaveLength(2);
   });
 
   test("that can't remove the containers leaves the session closing, and finish() ends it later", async () => {
