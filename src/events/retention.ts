@@ -28,7 +28,7 @@ export async function trimLog(
   const tooOld = maxAgeMs === 0 ? 0 : await storage.positionBefore(now - maxAgeMs);
   const tooMuch = await storage.positionKeeping(maxBytes);
   const before = 1 + Math.max(tooOld, tooMuch, storage.tail - maxCount);
-  while (!signal.aborted && (await trim(before, { limit: trimStep })) === trimStep) {
+  while (!signal.aborted && (await trim(before, { limit: trimStep })) > 0) {
     await new Promise((resolve) => setImmediate(resolve)); // requests come first
   }
 }

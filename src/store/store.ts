@@ -35,7 +35,7 @@ export interface Store extends AsyncDisposable {
     decide: (loaded: Loaded<Names>) => Decision<Result>,
   ): Promise<Result>;
 
-  /** Forgets events: those before `before` but never the newest. Resolves to how many. */
+  /** Forgets events: those before `before` but never the newest. Resolves to how many; of large ones, fewer than `limit`. */
   trimEvents(before: Position, options: { readonly limit: number }): Promise<number>;
 }
 

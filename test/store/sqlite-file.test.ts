@@ -183,6 +183,17 @@ describe("a database file", () => {
     expect(existsSync(`${path}-wal`)).toBe(false);
     expect(statSync(path).size).toBeLessThan(100 * 64 * 1_000 * 1.5);
   });
+
+  test("is rid of large events in steps of their size", async () => {
+    await using folder = await tempFolder();
+    await using store = new SqliteStore(folder.file("trim.db"));
+    const labels = { long: "x".repeat(1_000_000) };
+    const event = { type: "message_created", source: "test", at: 0, labels } as const;
+    for (let index = 0; index < 40; index += 1) await store.change({}, () => changed(undefined, [], [event]));
+    const steps: number[] = [];
+    while (steps.at(-1) !== 0) steps.push(await store.trimEvents(40, { limit: 2_000 }));
+    expect(steps).toEqual([16, 16, 7, 0]);
+  });
 });
 
 describe("writing to a database file", () => {

@@ -9,6 +9,9 @@ import { sqliteFailure } from "./sqlite-failures.ts";
 /** How many positions one read looks through: bounds the time in which a rare filter holds the event loop. */
 const scanWindow = 20_000;
 
+/** How much text one trim removes: bounds the time in which it holds the event loop. */
+const trimBytes = 16_000_000;
+
 /** How many positions a clock that was set back may have put out of the order of time, for a search by time to be exact. */
 const clockSlack = 1_000;
 
@@ -149,30 +152,38 @@ export class SqliteEvents implements EventStorage {
   }
 
   async positionKeeping(bytes: number): Promise<Position> {
-    const from = this.#endsAt - bytes;
-    let low = this.#head;
-    let high = this.#tail + 1;
     try {
-      // Positions have no holes, so they can be halved: the first event that begins at `from` or later.
-      while (low < high) {
-        const middle = Math.floor((low + high) / 2);
-        if (this.#startOf(middle) >= from) high = middle;
-        else low = middle + 1;
-      }
-      return low - 1;
+      return this.#firstFrom(this.#endsAt - bytes) - 1;
     } catch (error) {
       throw sqliteFailure(error, "read the event log");
     }
   }
 
-  /** Removes at most `limit` of the oldest events, those before `before`; the newest one stays. */
+  /** Removes at most `limit` of the oldest events, those before `before`; the newest one stays. Of large ones, fewer. */
   trim(before: Position, limit: number): number {
-    const upTo = Math.min(before, this.#head + limit, this.#tail);
-    if (upTo <= this.#head) return 0;
+    const most = Math.min(before, this.#head + limit, this.#tail);
+    if (most <= this.#head) return 0;
+    const upTo = Math.min(
+      most,
+      Math.max(this.#firstFrom(this.#startOf(this.#head) + trimBytes), this.#head + 1),
+    );
     this.#database.query("DELETE FROM events WHERE position < ?").run(upTo);
     const removed = upTo - this.#head;
     this.#head = upTo;
     return removed;
+  }
+
+  /** The first event whose text begins at `start` of all the log's or later; the place behind the newest if none does. */
+  #firstFrom(start: number): Position {
+    let low = this.#head;
+    let high = this.#tail + 1;
+    // Positions have no holes, so they can be halved.
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#startOf(middle) >= start) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   #startOf(position: Position): number {
