@@ -48,7 +48,9 @@ function beginningOf(request: SubscribeEventsRequest, { startTime }: EventFilter
   const given = [resumeAfter !== "", fromStart, startTime !== undefined].filter(Boolean).length;
   if (given > 1) {
     const description = "can't be given with another one of resume_after, from_start and filter.start_time";
-    throw invalid("subscribe to events", [{ field: fromStart ? "from_start" : "resume_after", description }]);
+    throw invalid("subscribe to events", [
+      { field: resumeAfter === "" ? "from_start" : "resume_after", description },
+    ]);
   }
   if (resumeAfter !== "") return { kind: "cursor", cursor: resumeAfter, field: "resume_after" };
   if (startTime !== undefined) return { kind: "time", time: startTime };

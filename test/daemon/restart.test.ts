@@ -231,6 +231,7 @@ describe("containers", () => {
       });
       expect(failed.kind).toBe("unavailable");
       await using again = await startServer({ dataDir: first.dataDir, dockerHost });
+      await again.logged("the container engine answers"); // before that its containers are unknown
       const events = await eventsUntil(again.client, { resumeAfter: cursor, last: EventType.EXEC_FINISHED });
       const ends = events.filter(({ type }) => type === EventType.EXEC_FINISHED);
       expect(ends.map(({ source, data }) => [source, data.end])).toEqual([["containers", "unknown"]]);
