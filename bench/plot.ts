@@ -14,6 +14,7 @@ export function plot(rows: readonly Row[], title: string): string {
   const width = barsFrom + barWidth + 330;
   const line = barsFrom + barWidth / most;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="13">
+<title>${escaped(title)}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="12" y="24" font-size="15" fill="#111">${escaped(title)}</text>
 ${shown.map((row, index) => bar(row, 52 + index * rowHeight)).join("\n")}
