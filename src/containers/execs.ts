@@ -1,5 +1,6 @@
 import type { Call } from "../call.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
+import { longestTimerMs } from "../longest-timer.ts";
 import type { Exec, RuntimeId } from "../runtime/runtime.ts";
 import { type Container, containerTable, knownContainer, runningContainer } from "./container.ts";
 import {
@@ -298,7 +299,7 @@ const timedOut = new Failure("deadline_exceeded", "Cannot go on with the command
 
 /** Timers overflow after 24.8 days; a command that may run longer is given that. */
 function timerMs(timeoutNs: bigint): number {
-  return Math.min(Number(timeoutNs / 1_000_000n), 2_147_483_647);
+  return Math.min(Number(timeoutNs / 1_000_000n), longestTimerMs);
 }
 
 function cutReason(cut: AbortSignal): string {
