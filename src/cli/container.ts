@@ -11,7 +11,7 @@ import {
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { cell, stateCell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
-import { commandWords, group, manyWords, word } from "./command.ts";
+import { commandWords, group, word } from "./command.ts";
 import { execCommand } from "./container-exec.ts";
 import {
   containerConfigOf,
@@ -21,7 +21,9 @@ import {
   pullPolicyOf,
 } from "./container-flags.ts";
 import { logsCommand } from "./container-logs.ts";
+import { pauseCommand, resumeCommand } from "./container-pause.ts";
 import { containerColumns, containerRecord, exitCell } from "./container-view.ts";
+import { containers, forEach } from "./each-container.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
 import { findContainerId, findSessionId } from "./find-id.ts";
 import { choice, duration, int, pairs, requiredText, text, toggle } from "./flag.ts";
@@ -35,12 +37,6 @@ const container = word({
   about: "the container: its id, the beginning of it, or its name",
   completes: "container",
 });
-const containers = manyWords({
-  about: "containers: their ids, the beginnings of them, or their names",
-  completes: "container",
-  optional: false,
-});
-
 const createContainer = clientCommand({
   name: "create",
   summary: "create and start a container in a session",
@@ -228,6 +224,8 @@ export const containerGroup = group({
     execCommand,
     logsCommand,
     waitContainer,
+    pauseCommand,
+    resumeCommand,
     stopContainer,
     removeContainer,
   ],
@@ -248,27 +246,6 @@ async function printEnd(
       ...(ended.stateReason === "" ? [] : [["Why", cell(ended.stateReason)] as const]),
     ],
   });
-}
-
-/** Does the same to each; what fails does not keep the others from it, and the first failure is the command's. */
-async function forEach(
-  { client, words }: { readonly client: Client; readonly words: readonly string[] },
-  act: (containerId: string) => Promise<void>,
-): Promise<number> {
-  const failures: unknown[] = [];
-  for (const one of words) {
-    try {
-      await act(await findContainerId(client, one));
-    } catch (error) {
-      if (Failure.from(error) === undefined || words.length === 1) throw error;
-      failures.push(error);
-    }
-  }
-  if (failures.length === 0) return EXIT_CODES.ok;
-  const [first] = failures;
-  const kind = Failure.from(first)?.kind ?? "unknown";
-  const messages = failures.map((failure) => Failure.from(failure)?.message ?? String(failure));
-  throw failures.length === 1 ? first : new Failure(kind, messages.join("\n"));
 }
 
 function required<T>(part: T | undefined): T {

@@ -4,6 +4,7 @@ import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
 import type { ContainerParts } from "../containers/parts.ts";
+import { type Pausing, pausing } from "../containers/pausing.ts";
 import { Bell } from "../events/bell.ts";
 import type { EventLog } from "../events/log.ts";
 import { Messages } from "../messages/messages.ts";
@@ -21,6 +22,7 @@ export interface Domain {
   readonly messages: Messages;
   readonly containers: Containers;
   readonly execs: Execs;
+  readonly pausing: Pausing;
 }
 
 export interface DomainParts {
@@ -71,7 +73,7 @@ export function startDomain(parts: DomainParts): Domain {
   supervisor.keepUp("finish closing sessions", (signal) =>
     finishClosings(sessions, { signal, words, again: engineIsBack }),
   );
-  return { sessions, messages, containers, execs };
+  return { sessions, messages, containers, execs, pausing: pausing(containerParts, containers.link) };
 }
 
 function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): ContainerParts {

@@ -12,6 +12,7 @@ import { eventCalls } from "../rpc/event-calls.ts";
 import { execCalls } from "../rpc/exec-calls.ts";
 import { familyNames } from "../rpc/families.ts";
 import { Health } from "../rpc/health.ts";
+import { pauseCalls } from "../rpc/pause-calls.ts";
 import { reflection } from "../rpc/reflection.ts";
 import { sessionCalls } from "../rpc/session-calls.ts";
 import { type ServerFacts, statusCalls } from "../rpc/status-calls.ts";
@@ -62,6 +63,7 @@ export function addServices(
     ...sessionCalls({ ...domain, log, ...limits }),
     ...containerCalls({ ...domain, log, ...limits }),
     ...execCalls(domain.execs),
+    ...pauseCalls(domain.pausing),
     ...eventCalls(log),
     ...status.orchestrator,
   });

@@ -47,16 +47,18 @@ export async function stopContainer(
   options: { readonly graceMs: number },
   signal: AbortSignal,
 ): Promise<void> {
-  await engine.act(
-    {
-      doing: `stop ${named(id)}`,
-      method: "POST",
-      path: `${pathOf(id)}/stop`,
-      query: { t: Math.ceil(options.graceMs / 1000) },
-      boundMs: options.graceMs + SLOW_ACT_MS,
-    },
-    signal,
-  );
+  const stop = () =>
+    engine.act(
+      {
+        doing: `stop ${named(id)}`,
+        method: "POST",
+        path: `${pathOf(id)}/stop`,
+        query: { t: Math.ceil(options.graceMs / 1000) },
+        boundMs: options.graceMs + SLOW_ACT_MS,
+      },
+      signal,
+    );
+  await thawedIfNeeded(engine, id, { act: stop, signal });
 }
 
 export async function killContainer(
@@ -94,7 +96,9 @@ export async function resumeContainer(engine: Engine, id: RuntimeId, signal: Abo
 export async function removeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
   const doing = `remove ${named(id)}`;
   try {
-    await engine.act({ doing, method: "DELETE", path: pathOf(id), query: { force: true, v: true } }, signal);
+    const act = () =>
+      engine.act({ doing, method: "DELETE", path: pathOf(id), query: { force: true, v: true } }, signal);
+    await thawedIfNeeded(engine, id, { act, signal });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.kind === "not_found") return;
@@ -122,6 +126,21 @@ async function untilRemoved(
     );
   } catch (error) {
     if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+  }
+}
+
+/** Some engines end a frozen container as it is, others want it thawed first, and say so. */
+async function thawedIfNeeded(
+  engine: Engine,
+  id: RuntimeId,
+  { act, signal }: { readonly act: () => Promise<void>; readonly signal: AbortSignal },
+): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (!(error instanceof Failure) || !/\bpaused\b/i.test(error.message)) throw error;
+    await resumeContainer(engine, id, signal);
+    await act();
   }
 }
 

@@ -60,3 +60,27 @@ test("info() knows podman by the name of its parts", async () => {
     memoryBytes: 1024,
   });
 });
+
+test("stop() and remove() thaw a container first where the engine wants that", async () => {
+  let frozen = true;
+  const refusal = {
+    status: 500,
+    body: '{"message":"can only stop running containers: it is in state paused"}',
+  };
+  const unlessFrozen = (): StubAnswer => (frozen ? refusal : { status: 204, body: "" });
+  const thaw = (): StubAnswer => {
+    frozen = false;
+    return { status: 204, body: "" };
+  };
+  await using stub = await stubEngine({
+    [CONTAINER]: unlessFrozen,
+    [`${CONTAINER}/stop`]: unlessFrozen,
+    [`${CONTAINER}/unpause`]: thaw,
+  });
+  await using runtime = connectDocker({ dockerHost: stub.dockerHost });
+  await runtime.stop(ID, { graceMs: 0 }, soon());
+  expect(frozen).toBe(false);
+  frozen = true;
+  await runtime.remove(ID, soon());
+  expect(frozen).toBe(false);
+});

@@ -9,16 +9,17 @@ export interface StubAnswer {
   readonly body: string | Uint8Array;
 }
 
-/** Something that speaks as engines do that are not here: each path has its answer. */
+/** Something that speaks as engines do that are not here: each path has its answer, or says one each time. */
 export async function stubEngine(
-  answers: Readonly<Record<string, StubAnswer>>,
+  answers: Readonly<Record<string, StubAnswer | (() => StubAnswer)>>,
 ): Promise<AsyncDisposable & { readonly dockerHost: string }> {
   const path = join(mkdtempSync(join(tmpdir(), "baaaht-stub-")), "engine.sock");
   const server = createServer((request, response) => {
-    const answer = answers[request.url?.split("?")[0] ?? ""] ?? {
+    const found = answers[request.url?.split("?")[0] ?? ""] ?? {
       status: 404,
       body: '{"message":"page not found"}',
     };
+    const answer = typeof found === "function" ? found() : found;
     response.writeHead(answer.status ?? 200, answer.headers);
     response.end(answer.body);
   });
