@@ -1,4 +1,14 @@
 import type { Instant } from "../events/event.ts";
+import type { Networks, PortHolder, RuntimeHost, Volumes } from "./surroundings.ts";
+
+export type {
+  NetworkFacts,
+  Networks,
+  PortHolder,
+  RuntimeHost,
+  VolumeFacts,
+  Volumes,
+} from "./surroundings.ts";
 
 /**
  * A container engine, as much of it as the product needs. What every implementation promises (test/contract/runtime.ts holds it):
@@ -15,6 +25,10 @@ import type { Instant } from "../events/event.ts";
 export interface Runtime extends AsyncDisposable {
   /** The engine's endpoint as a person would type it: `unix:///var/run/docker.sock`. */
   readonly endpoint: string;
+  /** Where its containers run. */
+  readonly host: RuntimeHost;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
 
   /** Asks the engine who it is; the proof that it lives. */
   info(signal: AbortSignal): Promise<EngineInfo>;
@@ -24,9 +38,9 @@ export interface Runtime extends AsyncDisposable {
   /** Fetches an image; NOT_FOUND when no registry has it. Each value is a step of progress. */
   pull(image: string, signal: AbortSignal): AsyncIterable<PullProgress>;
 
-  /** Makes a container, and doesn't start it. */
+  /** Makes a container, and doesn't start it. Named volumes of its mounts that are not there are made with it, without labels. */
   create(spec: ContainerSpec, signal: AbortSignal): Promise<RuntimeId>;
-  /** Starting a running container is no error. A command that can't be started is FAILED_PRECONDITION with the engine's words. */
+  /** Starting a running container is no error. A command that can't be started is FAILED_PRECONDITION with the engine's words, a host port that is taken is so with the reason PORT_IN_USE and `port`. */
   start(id: RuntimeId, signal: AbortSignal): Promise<void>;
   /** SIGTERM (or the image's stop signal), then SIGKILL after `graceMs` (rounded up to what the engine counts in). A container that isn't running is no error. */
   stop(id: RuntimeId, options: { readonly graceMs: number }, signal: AbortSignal): Promise<void>;
@@ -36,6 +50,11 @@ export interface Runtime extends AsyncDisposable {
   /** Removes the container and its anonymous volumes; a running one is killed first. A container that is gone is no error. */
   remove(id: RuntimeId, signal: AbortSignal): Promise<void>;
   inspect(id: RuntimeId, signal: AbortSignal): Promise<ContainerFacts | undefined>;
+  /** The containers that have this port of the host now. */
+  portHolders(
+    port: Pick<PortSpec, "hostPort" | "protocol">,
+    signal: AbortSignal,
+  ): Promise<readonly PortHolder[]>;
   /** All containers, in any state, that carry all of these labels. */
   list(labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly ContainerFacts[]>;
 
@@ -85,6 +104,12 @@ export interface ContainerSpec {
   readonly ports: readonly PortSpec[];
   /** `none`, `bridge`, or a network's name. */
   readonly networkMode: string;
+  /** Further networks, by name. One that is not there fails the creation or the start. */
+  readonly networks?: readonly string[];
+  /** How containers of its networks find it, besides by its name. The engine's own `bridge` takes none. */
+  readonly aliases?: readonly string[];
+  /** Of the engine's making when absent. */
+  readonly hostname?: string;
   readonly limits: LimitSpec;
   readonly restart: {
     readonly name: "no" | "on-failure" | "always" | "unless-stopped";
@@ -102,6 +127,7 @@ export interface ContainerSpec {
   readonly logBytes?: bigint;
 }
 
+/** A volume without a source is the container's own, and goes with it. */
 export type MountSpec =
   | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly: boolean }
   | { readonly kind: "volume"; readonly source: string; readonly target: string; readonly readOnly: boolean }
@@ -135,6 +161,8 @@ export interface ContainerFacts {
   readonly imageDigest: string;
   readonly state: FactState;
   readonly health: "none" | "starting" | "healthy" | "unhealthy";
+  /** Of its main process while it runs, in the engine's host. */
+  readonly pid?: number;
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly exitedAt?: Instant;

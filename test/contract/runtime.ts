@@ -4,6 +4,7 @@ import { imageContract } from "./runtime-images.ts";
 import { lifecycleContract } from "./runtime-lifecycle.ts";
 import { logContract } from "./runtime-logs.ts";
 import { type RuntimeSubject, Subject } from "./runtime-subject.ts";
+import { surroundingsContract } from "./runtime-surroundings.ts";
 import { watchContract } from "./runtime-watch.ts";
 
 /**
@@ -17,6 +18,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeSubject
     describe("images", () => imageContract(subject));
     describe("logs", () => logContract(subject));
     describe("exec", () => execContract(subject));
+    describe("surroundings", () => surroundingsContract(subject));
     describe("watch", () => watchContract(subject));
   });
 }

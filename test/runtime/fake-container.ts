@@ -4,10 +4,14 @@ import type {
   FactState,
   LogOptions,
   OutputChunk,
+  PortSpec,
   RuntimeId,
 } from "../../src/runtime/runtime.ts";
 import { unlessAborted } from "./fake-pipe.ts";
 import { FakeProcess } from "./fake-process.ts";
+
+/** Given to who asks for any port. */
+let nextPort = 49_152;
 
 interface LogLine extends OutputChunk {
   readonly at: number;
@@ -28,6 +32,7 @@ export class FakeContainer {
   #startedAt: number | undefined;
   #exitedAt: number | undefined;
   #exitCode: number | undefined;
+  #ports: readonly PortSpec[];
   readonly #lines: LogLine[] = [];
   #changed = Promise.withResolvers<void>();
 
@@ -35,6 +40,7 @@ export class FakeContainer {
     this.spec = spec;
     this.name = spec.name;
     this.imageDigest = imageDigest;
+    this.#ports = spec.ports;
   }
 
   get isLive(): boolean {
@@ -57,7 +63,7 @@ export class FakeContainer {
       oomKilled: false,
       ...(this.error === undefined ? {} : { error: this.error }),
       labels: this.spec.labels,
-      ports: this.spec.ports,
+      ports: this.#ports,
     };
   }
 
@@ -74,10 +80,12 @@ export class FakeContainer {
       write: async (stream, data) => this.#log(stream, data),
     });
     this.process = process;
+    this.#ports = spec.ports.map((port) => (port.hostPort === 0 ? { ...port, hostPort: nextPort++ } : port));
     this.state = "running";
     this.#startedAt = Date.now();
     process.exited.then((code) => {
       this.state = "exited";
+      this.#ports = spec.ports;
       this.#exitCode = code;
       this.#exitedAt = Date.now();
       for (const exec of this.execs) exec.signal(9);

@@ -6,10 +6,14 @@ import type {
   Exec,
   ExecSpec,
   LogOptions,
+  MountSpec,
   OutputChunk,
+  PortHolder,
+  PortSpec,
   PullProgress,
   Runtime,
   RuntimeEvent,
+  RuntimeHost,
   RuntimeId,
 } from "../../src/runtime/runtime.ts";
 import { FakeContainer } from "./fake-container.ts";
@@ -17,11 +21,13 @@ import { FakeExec } from "./fake-exec.ts";
 import { unlessAborted } from "./fake-pipe.ts";
 import { signalNumber } from "./fake-process.ts";
 import { knows } from "./fake-shell.ts";
+import { FakeNetworks, FakeVolumes } from "./fake-surroundings.ts";
 import { carries, FakeWatch } from "./fake-watch.ts";
 
 /**
  * A container engine in memory that keeps the promises of Runtime, with a tiny shell for commands and with faults to
- * switch on. Restart policies, limits, networks and mounts are taken and do nothing.
+ * switch on. Restart policies, limits and mounts are taken and do nothing; networks and volumes are names that are
+ * there or not.
  *
  * @example
  * const runtime = new FakeRuntime({ images: ["demo:1"] });
@@ -29,6 +35,12 @@ import { carries, FakeWatch } from "./fake-watch.ts";
  */
 export class FakeRuntime implements Runtime {
   readonly endpoint = "fake://engine";
+  host: RuntimeHost = { kind: "this", socketPath: "/run/fake-engine.sock" };
+  readonly networks = new FakeNetworks((call, doing, signal) => this.#enter(call, doing, signal));
+  readonly volumes = new FakeVolumes(
+    (call, doing, signal) => this.#enter(call, doing, signal),
+    (name) => this.#specs().some(({ mounts }) => mounts.some((mount) => volumeOf(mount) === name)),
+  );
   /** Calls are answered after so many milliseconds. */
   delayMs = 0;
   /** How often each call was made, by its name. */
@@ -133,6 +145,14 @@ export class FakeRuntime implements Runtime {
     if ([...this.#containers.values()].some(({ name }) => name === spec.name)) {
       throw new Failure("already_exists", `Cannot ${doing}: the name is in use`);
     }
+    for (const name of spec.networks ?? []) {
+      if (!this.networks.has(name))
+        throw new Failure("not_found", `Cannot ${doing}: network ${name} not found`);
+    }
+    for (const mount of spec.mounts) {
+      const name = volumeOf(mount);
+      if (name !== "") this.volumes.add({ name, labels: {} });
+    }
     const container = new FakeContainer(spec, digest);
     this.#containers.set(container.id, container);
     this.#tell(container, "create");
@@ -150,6 +170,11 @@ export class FakeRuntime implements Runtime {
       container.error = `exec: "${program}": executable file not found in $PATH`;
       throw refused(doing, container.error);
     }
+    if (!this.networks.has(container.spec.networkMode)) {
+      throw refused(doing, `network ${container.spec.networkMode} not found`);
+    }
+    const taken = container.spec.ports.find((port) => port.hostPort > 0 && this.#holders(port).length > 0);
+    if (taken !== undefined) throw portInUse(doing, taken);
     container.run(() => this.#tell(container, "die"));
     this.#tell(container, "start");
   }
@@ -216,6 +241,14 @@ export class FakeRuntime implements Runtime {
   async inspect(id: RuntimeId, signal: AbortSignal): Promise<ContainerFacts | undefined> {
     await this.#enter("inspect", `inspect ${named(id)}`, signal);
     return this.#named(id)?.facts();
+  }
+
+  async portHolders(
+    port: Pick<PortSpec, "hostPort" | "protocol">,
+    signal: AbortSignal,
+  ): Promise<readonly PortHolder[]> {
+    await this.#enter("portHolders", "list containers", signal);
+    return this.#holders(port).map(({ name, spec: { labels } }) => ({ name, labels }));
   }
 
   async list(
@@ -288,6 +321,20 @@ export class FakeRuntime implements Runtime {
     }
   }
 
+  #specs(): readonly ContainerSpec[] {
+    return [...this.#containers.values()].map(({ spec }) => spec);
+  }
+
+  #holders(wanted: Pick<PortSpec, "hostPort" | "protocol">): readonly FakeContainer[] {
+    return [...this.#containers.values()].filter(
+      (container) =>
+        container.isLive &&
+        container
+          .facts()
+          .ports.some((port) => port.hostPort === wanted.hostPort && port.protocol === wanted.protocol),
+    );
+  }
+
   /** By its id or its name. */
   #named(id: RuntimeId): FakeContainer | undefined {
     const byId = this.#containers.get(id);
@@ -331,6 +378,16 @@ function digestOf(image: string): string {
 
 function named(id: RuntimeId): string {
   return `container "${id.slice(0, 12)}"`;
+}
+
+function volumeOf(mount: MountSpec): string {
+  return mount.kind === "volume" ? mount.source : "";
+}
+
+function portInUse(doing: string, { hostIp, hostPort }: PortSpec): Failure {
+  const why = `Bind for ${hostIp}:${hostPort} failed: port is already allocated`;
+  const metadata = { port: String(hostPort) };
+  return new Failure("failed_precondition", `Cannot ${doing}: ${why}`, { reason: "PORT_IN_USE", metadata });
 }
 
 function refused(doing: string, why: string): Failure {

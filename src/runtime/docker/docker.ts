@@ -1,8 +1,8 @@
-import type { Runtime } from "../runtime.ts";
-import { type EndpointOptions, findEndpoint } from "./endpoint.ts";
+import type { Runtime, RuntimeHost } from "../runtime.ts";
+import { type Endpoint, type EndpointOptions, findEndpoint } from "./endpoint.ts";
 import { Engine } from "./engine.ts";
 import { startExec } from "./exec.ts";
-import { inspectContainer, listContainers } from "./facts.ts";
+import { inspectContainer, listContainers, portHolders } from "./facts.ts";
 import { imageDigest, pullImage } from "./images.ts";
 import { engineInfo } from "./info.ts";
 import {
@@ -15,6 +15,8 @@ import {
   stopContainer,
 } from "./lifecycle.ts";
 import { containerLogs } from "./logs.ts";
+import { dockerNetworks } from "./networks.ts";
+import { dockerVolumes } from "./volumes.ts";
 import { watchContainers } from "./watch.ts";
 
 /**
@@ -32,6 +34,11 @@ export function connectDocker(options: EndpointOptions = {}): Runtime {
     get endpoint() {
       return engine.endpoint.name;
     },
+    get host() {
+      return hostOf(engine.endpoint);
+    },
+    networks: dockerNetworks(engine),
+    volumes: dockerVolumes(engine),
     info: (signal) => engineInfo(engine, signal),
     imageDigest: (image, signal) => imageDigest(engine, image, signal),
     pull: (image, signal) => pullImage(engine, image, signal),
@@ -44,9 +51,15 @@ export function connectDocker(options: EndpointOptions = {}): Runtime {
     remove: (id, signal) => removeContainer(engine, id, signal),
     inspect: (id, signal) => inspectContainer(engine, id, signal),
     list: (labels, signal) => listContainers(engine, labels, signal),
+    portHolders: (port, signal) => portHolders(engine, port, signal),
     logs: (id, logs, signal) => containerLogs(engine, id, logs, signal),
     exec: (id, spec, signal) => startExec(engine, id, spec, signal),
     watch: (labels, signal) => watchContainers(engine, labels, signal),
     [Symbol.asyncDispose]: async () => engine.close(),
   };
+}
+
+function hostOf(endpoint: Endpoint): RuntimeHost {
+  if (endpoint.kind === "unix") return { kind: "this", socketPath: endpoint.socketPath };
+  return { kind: "elsewhere" };
 }

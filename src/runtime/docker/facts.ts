@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { Failure } from "../../failure.ts";
-import type { ContainerFacts, FactState, PortSpec, RuntimeId } from "../runtime.ts";
+import type { ContainerFacts, FactState, PortHolder, PortSpec, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 import { plainWords } from "./failures.ts";
+import { labelFilter } from "./label-filter.ts";
 import { named, pathOf } from "./lifecycle.ts";
 
 /** How many containers are asked about at the same time for one listing. */
@@ -50,10 +51,33 @@ export async function listContainers(
   return facts.filter((fact) => fact !== undefined);
 }
 
-/** Labels as the engine's filters take them; all of them have to match. */
-export function labelFilter(labels: Readonly<Record<string, string>>): string[] {
-  return Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+/** Those that run: an ended container has no port. */
+export async function portHolders(
+  engine: Engine,
+  port: Pick<PortSpec, "hostPort" | "protocol">,
+  signal: AbortSignal,
+): Promise<readonly PortHolder[]> {
+  const request = { doing: "list containers", method: "GET", path: "/containers/json" } as const;
+  const running = await engine.call(request, z.array(Listed), signal);
+  return running
+    .filter(({ Ports }) =>
+      Ports.some(({ PublicPort, Type }) => PublicPort === port.hostPort && Type === port.protocol),
+    )
+    .map(({ Id, Names, Labels }) => ({
+      name: Names?.[0]?.replace(/^\//, "") ?? Id.slice(0, 12),
+      labels: Labels ?? {},
+    }));
 }
+
+const Listed = z.object({
+  Id: z.string(),
+  Names: z.array(z.string()).nullish(),
+  Labels: z.record(z.string(), z.string()).nullish(),
+  Ports: z
+    .array(z.object({ PublicPort: z.number().optional(), Type: z.string() }))
+    .nullish()
+    .transform((ports) => ports ?? []),
+});
 
 const STATES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"] as const;
 
@@ -69,6 +93,7 @@ const Inspected = z.object({
     Status: z.enum(STATES),
     OOMKilled: z.boolean().default(false),
     ExitCode: z.number().default(0),
+    Pid: z.number().default(0),
     Error: z.string().default(""),
     StartedAt: z.string().default(""),
     FinishedAt: z.string().default(""),
@@ -94,6 +119,7 @@ function factsOf(found: z.infer<typeof Inspected>): ContainerFacts {
     imageDigest: found.Image,
     state: state.Status,
     health: health(state.Health?.Status),
+    ...(state.Pid > 0 ? { pid: state.Pid } : {}),
     createdAt: instant(found.Created) ?? 0,
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(ended && exitedAt !== undefined ? { exitedAt } : {}),

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { Failure } from "../../failure.ts";
 import type { ContainerSpec, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
-import { createBody } from "./spec.ts";
+import { connectNetwork } from "./networks.ts";
+import { createBody, endpointBody } from "./spec.ts";
 
 const Created = z.object({ Id: z.string() });
 
@@ -24,20 +25,55 @@ export async function createContainer(
     signal,
   );
   // as: this is where the engine's ids come from
-  return created.Id as RuntimeId;
+  const id = created.Id as RuntimeId;
+  await connectAll(engine, { id, spec }, signal);
+  return id;
+}
+
+/** A container that can't have all of its networks is not made. */
+async function connectAll(
+  engine: Engine,
+  { id, spec }: { readonly id: RuntimeId; readonly spec: ContainerSpec },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for (const network of spec.networks ?? []) {
+      await connectNetwork(engine, { network, id, endpoint: endpointBody(spec) }, signal);
+    }
+  } catch (error) {
+    await removeContainer(engine, id, signal).catch(() => undefined); // the first error is the one to tell
+    throw error;
+  }
 }
 
 export async function startContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
-  await engine.act(
-    {
-      doing: `start ${named(id)}`,
-      method: "POST",
-      path: `${pathOf(id)}/start`,
-      // What the engine can't start is the container's matter, whichever status the engine finds for it.
-      kinds: { 400: "failed_precondition", 404: "failed_precondition", 500: "failed_precondition" },
-    },
-    signal,
-  );
+  try {
+    await engine.act(
+      {
+        doing: `start ${named(id)}`,
+        method: "POST",
+        path: `${pathOf(id)}/start`,
+        // What the engine can't start is the container's matter, whichever status the engine finds for it.
+        kinds: { 400: "failed_precondition", 404: "failed_precondition", 500: "failed_precondition" },
+      },
+      signal,
+    );
+  } catch (error) {
+    throw portInUse(error) ?? error;
+  }
+}
+
+/** The failure of a start that found a port of the host taken, with the reason for it. */
+function portInUse(error: unknown): Failure | undefined {
+  if (!(error instanceof Failure) || error.kind !== "failed_precondition") return undefined;
+  if (!/port is already allocated|address already in use/i.test(error.message)) return undefined;
+  const port = /:(\d+)(?:\/\w+)?(?:,|:? (?:failed|bind)|:\d|:? ?address|$)/.exec(error.message)?.[1] ?? "";
+  return new Failure(error.kind, error.message, {
+    ...error.details,
+    reason: "PORT_IN_USE",
+    metadata: { port },
+    cause: error,
+  });
 }
 
 /** The engine counts whole seconds: a part of one is rounded up. */

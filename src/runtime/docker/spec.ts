@@ -17,6 +17,7 @@ export function createBody(spec: ContainerSpec): object {
     Env: envList(spec.env),
     ...(spec.workingDir === "" ? {} : { WorkingDir: spec.workingDir }),
     ...(spec.user === undefined || spec.user === "" ? {} : { User: spec.user }),
+    ...(spec.hostname === undefined ? {} : { Hostname: spec.hostname }),
     Tty: spec.tty ?? false,
     Labels: spec.labels,
     ExposedPorts: Object.fromEntries(spec.ports.map((port) => [portKey(port), {}])),
@@ -32,7 +33,16 @@ export function createBody(spec: ContainerSpec): object {
       Init: spec.init,
       ...(spec.logBytes === undefined ? {} : { LogConfig: logConfig(spec.logBytes) }),
     },
+    // One network is all that engines take here; the others are connected afterwards.
+    ...(spec.aliases === undefined
+      ? {}
+      : { NetworkingConfig: { EndpointsConfig: { [spec.networkMode]: endpointBody(spec) } } }),
   };
+}
+
+/** How a container is found in a network. */
+export function endpointBody(spec: Pick<ContainerSpec, "aliases">): object {
+  return { Aliases: spec.aliases ?? [] };
 }
 
 /** Environment as the engine takes it: `NAME=value`. */
@@ -69,7 +79,9 @@ function logConfig(bytes: bigint): object {
 
 function mountBody(mount: MountSpec): object {
   const shared = { Type: mount.kind, Target: mount.target, ReadOnly: mount.readOnly };
-  return mount.kind === "tmpfs" ? shared : { ...shared, Source: mount.source };
+  if (mount.kind === "tmpfs") return shared;
+  if (mount.kind === "volume") return mount.source === "" ? shared : { ...shared, Source: mount.source };
+  return { ...shared, Source: mount.source, BindOptions: { Propagation: "rprivate" } };
 }
 
 function portKey(port: PortSpec): string {

@@ -2,9 +2,9 @@ import { z } from "zod";
 import { abortFailure, type Failure } from "../../failure.ts";
 import type { RuntimeEvent, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
-import { labelFilter } from "./facts.ts";
 import { engineFailure, unreachable } from "./failures.ts";
 import { jsonLines } from "./json-lines.ts";
+import { labelFilter } from "./label-filter.ts";
 
 /** How long after a good ping the next one is sent, in milliseconds. With its own time-out a dead engine shows in 5 s. */
 const PING_EVERY_MS = 2_000;
