@@ -62,7 +62,8 @@ export interface Runtime extends AsyncDisposable {
   logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncIterable<OutputChunk>;
   /**
    * Runs a command in a running container. Resolves when the engine has taken it on. A command that can't be started has
-   * the engine's words on stderr and ends with 126 or 127. The signal ends the stream, not the process.
+   * the engine's words on stderr (with a tty, on stdout) and ends with 127 when it is not there, with 126 when it can't be
+   * run. The signal ends the stream, not the process.
    */
   exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec>;
 

@@ -36,10 +36,19 @@ function running(subject: Subject, container: () => RuntimeId): void {
     });
   });
 
-  test("exec() of a command that is not there says so on stderr and ends as in a shell", async () => {
-    const { stdout, stderr, outcome } = await subject.run(container(), ["no-such-command"]);
-    expect([stdout, stderr]).toEqual(["", expect.stringContaining('exec: "no-such-command": ')]);
-    expect(outcome.kind === "exited" && [126, 127].includes(outcome.code)).toBe(true);
+  test.each([
+    ["that is not there", "no-such-command", 127],
+    ["that can't be run", "/etc/passwd", 126],
+  ] as const)("exec() of a command %s says so on stderr and ends as in a shell", async (_, program, code) => {
+    const { stdout, stderr, outcome } = await subject.run(container(), [program]);
+    expect([stdout, stderr]).toEqual(["", expect.stringContaining(`exec: "${program}": `)]);
+    expect(outcome).toEqual({ kind: "exited", code });
+  });
+
+  test("exec() of a command that is not there says so on a terminal too", async () => {
+    const { stdout, outcome } = await subject.run(container(), ["no-such-command"], { tty: true });
+    expect(stdout).toStartWith('exec: "no-such-command": ');
+    expect(outcome).toEqual({ kind: "exited", code: 127 });
   });
 
   test("exec() in a container that does not run is FAILED_PRECONDITION", async () => {

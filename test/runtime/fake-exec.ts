@@ -16,6 +16,9 @@ export interface FakeExecParts {
   readonly aborted: (signal: AbortSignal) => Failure;
 }
 
+const NOT_THERE = { words: "executable file not found in $PATH", code: 127 };
+const NOT_EXECUTABLE = { words: "permission denied", code: 126 };
+
 /** A command in a container of the fake engine. */
 export class FakeExec implements Exec {
   readonly id = crypto.randomUUID();
@@ -32,10 +35,11 @@ export class FakeExec implements Exec {
     this.#parts = parts;
     const [program = ""] = spec.command;
     const found = knows(program);
-    const words = `exec: "${program}": executable file not found in $PATH`;
+    const refusal = program === "/etc/passwd" ? NOT_EXECUTABLE : NOT_THERE;
+    const words = `exec: "${program}": ${refusal.words}`;
     this.#process = new FakeProcess(
       {
-        argv: found ? spec.command : ["sh", "-c", `echo '${words}' >&2; exit 127`],
+        argv: found ? spec.command : ["sh", "-c", `echo '${words}' >&2; exit ${refusal.code}`],
         env: { ...container.spec.env, ...spec.env },
         workingDir: spec.workingDir || container.spec.workingDir,
         user: spec.user || (container.spec.user ?? ""),

@@ -84,6 +84,8 @@ class DockerExec implements Exec {
   /** Whether the engine closed the stream by itself: then the process has ended or the engine has. */
   #ended = false;
   #untouched = true;
+  /** What the engine said instead of starting the command. */
+  #refusal: string | undefined;
 
   constructor(engine: Engine, parts: ExecParts) {
     this.id = parts.execId;
@@ -150,7 +152,11 @@ class DockerExec implements Exec {
     for (const waitMs of this.#ended ? [...OUTCOME_WAITS, 0] : [0]) {
       try {
         const { Running, ExitCode } = await this.#inspect(doing, signal);
-        if (!Running && typeof ExitCode === "number") return { kind: "exited", code: ExitCode };
+        if (!Running && typeof ExitCode === "number")
+          return {
+            kind: "exited",
+            code: this.#refusal === undefined ? ExitCode : refusalCode(this.#refusal),
+          };
         if (!Running && this.#ended)
           last = { kind: "unknown", reason: "the engine does not know how it ended" };
       } catch (error) {
@@ -190,11 +196,9 @@ class DockerExec implements Exec {
     const doing = `read the output of exec "${this.#shortId}" in ${named(containerId)}`;
     const at = { doing, endpoint: this.#engine.endpoint.name };
     try {
-      if (spec.tty) for await (const data of socket) yield { stream: "stdout", data };
-      else {
-        const chunks = demux(socket, { wholeFrames: false, broken: (why) => unreachable(at, why) });
-        for await (const chunk of chunks) yield (await this.#engineWords(chunk, doing)) ?? chunk;
-      }
+      const broken = (why: string) => unreachable(at, why);
+      const chunks = spec.tty ? raw(socket) : demux(socket, { wholeFrames: false, broken });
+      for await (const chunk of chunks) yield (await this.#engineWords(chunk, doing)) ?? chunk;
       this.#ended = true;
     } catch (error) {
       if (signal.aborted) throw abortFailure(signal);
@@ -210,11 +214,14 @@ class DockerExec implements Exec {
     this.#untouched = false;
     if (!isFirst || chunk.stream !== "stdout") return undefined;
     const text = Buffer.from(chunk.data.buffer, chunk.data.byteOffset, chunk.data.byteLength).toString();
-    if (!text.startsWith(START_FAILED)) return undefined;
+    if (!START_FAILED.test(text)) return undefined;
     const { Running, Pid } = await this.#inspect(doing, this.#parts.signal);
     // A command that ran may print such words itself; it had a process.
     if (Running || Pid !== 0) return undefined;
-    return { stream: "stderr", data: Buffer.from(`${plainWords(text)}\n`) };
+    const words = plainWords(text.trim());
+    this.#refusal = words;
+    if (this.#parts.spec.tty) return { stream: "stdout", data: Buffer.from(`${words}\r\n`) };
+    return { stream: "stderr", data: Buffer.from(`${words}\n`) };
   }
 
   #failure(kind: Failure["kind"], verb: string, state: string): Failure {
@@ -223,7 +230,17 @@ class DockerExec implements Exec {
 }
 
 /** What the engine's words begin with when it could not start a command. */
-const START_FAILED = "OCI runtime exec failed";
+const START_FAILED = /^(?:OCI runtime exec failed|unable to find (?:user|group) )/;
+
+/** As shells have it: 127 for a command that is not there, 126 for one that can't be run. Engines before 23 say 126 for both. */
+function refusalCode(words: string): number {
+  return /^exec: ".*": (?:executable file not found|(?:stat .*: )?no such file)/s.test(words) ? 127 : 126;
+}
+
+/** With a terminal the engine hands on what the process writes as it is. */
+async function* raw(socket: Socket): AsyncGenerator<OutputChunk> {
+  for await (const data of socket) yield { stream: "stdout", data };
+}
 
 /** A command that says and hears nothing. */
 const BARE: Omit<ExecSpec, "command" | "user"> = { env: {}, workingDir: "/", tty: false, stdin: false };
