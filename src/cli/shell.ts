@@ -22,7 +22,7 @@ export interface Output {
   /** Done when the other end has taken it. Throws a `ClosedOutput` when there is no other end any more, else a `FailedOutput`. */
   readonly write: (data: string | Uint8Array) => Promise<void>;
   readonly isTerminal: boolean;
-  /** Of the terminal at this moment; undefined when it is none. */
+  /** Of the terminal at this moment; undefined when it is none, or has none. */
   readonly size: () => { readonly columns: number; readonly rows: number } | undefined;
   /** Calls `act` when the terminal's size has changed. */
   readonly onResize: (act: () => void) => Disposable;
@@ -126,12 +126,17 @@ function output(stream: WriteStream, name: string): Output {
           else reject(outputError(error, name));
         });
       }),
-    size: () => (stream.isTTY === true ? { columns: stream.columns, rows: stream.rows } : undefined),
+    size: () => sizeOf(stream),
     onResize: (act) => {
       stream.on("resize", act);
       return { [Symbol.dispose]: () => void stream.off("resize", act) };
     },
   };
+}
+
+/** A terminal that nobody has given a size says that it is 0 by 0. */
+function sizeOf({ isTTY, columns, rows }: WriteStream): ReturnType<Output["size"]> {
+  return isTTY === true && columns > 0 && rows > 0 ? { columns, rows } : undefined;
 }
 
 function outputError(error: Error, name: string): ClosedOutput | FailedOutput {

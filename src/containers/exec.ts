@@ -79,6 +79,8 @@ export function signalOf(name: string): { readonly name: string; readonly number
 /** The most words, and bytes of words and environment, of an exec: what the kernel takes, roughly. */
 const maxWords = 4_096;
 const maxArgumentBytes = 2 * 1024 * 1024;
+/** The most bytes of one word, and of one variable with its name and `=`: Linux's MAX_ARG_STRLEN, without the NUL. */
+const maxWordBytes = 128 * 1024 - 1;
 
 /** What is wrong with a start frame; empty when nothing is. */
 export function startViolations(start: ExecStart): readonly FieldViolation[] {
@@ -90,6 +92,10 @@ export function startViolations(start: ExecStart): readonly FieldViolation[] {
     add("command", `has ${start.command.length} words; at most ${maxWords} are allowed`);
   const env = Object.entries(start.env);
   const words = [...start.command, ...env.flat(), start.workingDir, start.user];
+  if (start.command.some((word) => Buffer.byteLength(word) > maxWordBytes))
+    add("command", `has a word of more than ${maxWordBytes} bytes`);
+  if (env.some(([name, value]) => Buffer.byteLength(name) + 1 + Buffer.byteLength(value) > maxWordBytes))
+    add("env", `has a variable of more than ${maxWordBytes} bytes, its name and "=" included`);
   if (words.some((word) => word.includes("\0"))) add("command", "or env has a NUL character");
   if (env.some(([name]) => name === "" || name.includes("=")))
     add("env", "has a name that is empty or has '=' in it");

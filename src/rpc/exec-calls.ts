@@ -77,11 +77,16 @@ async function* inputsOf(requests: AsyncIterable<ExecContainerRequest>): AsyncGe
   }
 }
 
-function sizeOf({ columns, rows }: TerminalSize, field: string) {
-  if (columns <= maxTerminalSide && rows <= maxTerminalSide) return { columns, rows };
-  throw invalid("size the terminal", [
-    { field, description: `is ${columns}x${rows}; at most ${maxTerminalSide} is allowed` },
-  ]);
+/** A terminal without columns or rows is none: programs divide by them. */
+function sizeOf(size: TerminalSize, field: string) {
+  const violations = (["columns", "rows"] as const)
+    .filter((side) => size[side] < 1 || size[side] > maxTerminalSide)
+    .map((side) => ({
+      field: `${field}.${side}`,
+      description: `is ${size[side]}; 1 to ${maxTerminalSide} are allowed`,
+    }));
+  if (violations.length > 0) throw invalid("size the terminal", violations);
+  return { columns: size.columns, rows: size.rows };
 }
 
 function toWireOutput(output: ExecOutput): MessageInitShape<typeof ExecContainerResponseSchema> {

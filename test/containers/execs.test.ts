@@ -308,7 +308,9 @@ describe("run()", () => {
     ["start.command", { command: ["", "x"] }],
     ["start.command", { command: ["a\0b"] }],
     ["start.command", { command: Array.from({ length: 4_097 }, () => "x") }],
-    ["start.command", { command: ["x".repeat(2 * 1024 * 1024 + 1)] }],
+    ["start.command", { command: Array.from({ length: 17 }, () => "x".repeat(131_071)) }],
+    ["start.command", { command: ["echo", "ü".repeat(65_536)] }],
+    ["start.env", { env: { NAME: "x".repeat(131_071 - 4) } }],
     ["start.env", { env: { "A=B": "" } }],
     ["start.env", { env: { "": "" } }],
     ["start.working_dir", { workingDir: "here" }],
@@ -318,6 +320,15 @@ describe("run()", () => {
     const failure = await thrown(() => subject.run({ command: ["true"], ...start }));
     expect(failure.kind).toBe("invalid_argument");
     expect(failure.details.violations?.map((violation) => violation.field)).toEqual([field]);
+  });
+});
+
+describe("run() and the longest words", () => {
+  test("takes a word, and a variable, as long as the kernel does", async () => {
+    await using subject = await running();
+    const command = ["sh", "-c", "exit 3", "x".repeat(131_071)];
+    const outputs = await subject.run({ command, env: { NAME: "x".repeat(131_071 - 5) } });
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 3 }]);
   });
 });
 

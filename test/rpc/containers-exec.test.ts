@@ -22,6 +22,8 @@ import {
 /** Says that it runs, and runs until it is ended. */
 const ENDLESS = ["sh", "-c", "echo on; while :; do sleep 0.05; done"];
 
+const EMPTY_TERMINAL = { containerId: "x", command: ["true"], tty: true, size: { columns: 0, rows: 0 } };
+
 let shared: ContainerServer;
 let containerId = "";
 
@@ -37,21 +39,23 @@ describe("ExecContainer ends", () => {
     [["true"], 0],
     [["sh", "-c", "exit 1"], 1],
     [["/etc/passwd"], 126],
+    [["/etc"], 126],
+    [["nothing-of-this-name"], 127],
+    [["/nothing/of/this/name"], 127],
     [["sh", "-c", "kill -9 $$"], 137],
   ] as const)("%p with code %p", async (command, code) => {
     const { ends, order, stderr } = await run({ command: [...command] });
     expect(ends).toMatchObject([{ how: { case: "exited", value: { code } } }]);
     expect(order.at(0)).toBe("started");
     expect(order.at(-1)).toBe("end");
-    expect(stderr.length > 0).toBe(code === 126);
+    expect(stderr.length > 0).toBe(code === 126 || code === 127);
   });
 
-  test("a command that is not there with 126 or 127, as the engine has it, and says so on stderr", async () => {
-    const { ends, stderr } = await run({ command: ["nothing-of-this-name"] });
-    expect(ends).toHaveLength(1);
-    const [end] = ends;
-    expect([126, 127]).toContain(end?.how.case === "exited" ? end.how.value.code : 0);
-    expect(stderr.toString()).toContain("nothing-of-this-name");
+  test("a user that is not there with 126, and says so on stderr", async () => {
+    const { ends, stderr, stdout } = await run({ command: ["true"], user: "nobody-of-this-name" });
+    expect(ends).toMatchObject([{ how: { case: "exited", value: { code: 126 } } }]);
+    expect(stderr.toString()).toContain("nobody-of-this-name");
+    expect(stdout.toString()).toBe("");
   });
 
   test.each([
@@ -189,6 +193,10 @@ describe("ExecContainer refuses", () => {
       { tty: true },
       { payload: { case: "resize", value: { columns: 65_536, rows: 1 } } },
     ],
+    "a terminal without rows": [
+      { tty: true },
+      { payload: { case: "resize", value: { columns: 80, rows: 0 } } },
+    ],
     "an unknown signal": [{}, { payload: { case: "signal", value: "SIGNONE" } }],
     "a frame without a payload": [{}, {}],
   };
@@ -219,6 +227,7 @@ describe("ExecContainer refuses", () => {
     ["an empty frame first", [{}]],
     ["no container", [{ payload: { case: "start", value: { command: ["true"] } } }]],
     ["no command", [{ payload: { case: "start", value: { containerId: "x" } } }]],
+    ["a terminal of size 0", [{ payload: { case: "start", value: EMPTY_TERMINAL } }]],
   ] as const)("%s", async (_, requests: readonly unknown[]) => {
     const failure = await thrown(async () => {
       // as: the table's rows are frames, which `as const` has made too narrow

@@ -2361,14 +2361,14 @@ export type ExecStart = Message$1<"proto.orchestrator.v1.ExecStart"> & {
   containerId: string;
 
   /**
-   * Program and its words, without a shell. Required.
+   * Program and its words, without a shell. Required; at most 131,071 bytes a word.
    *
    * @generated from field: repeated string command = 101;
    */
   command: string[];
 
   /**
-   * Added to the container's environment.
+   * Added to the container's environment. At most 131,071 bytes a variable, its name and `=` included.
    *
    * @generated from field: map<string, string> env = 102;
    */
@@ -2425,20 +2425,21 @@ export const ExecStartSchema: GenMessage<ExecStart> = /*@__PURE__*/
   messageDesc(file_proto_orchestrator_v1_orchestrator, 53);
 
 /**
- * TerminalSize is in characters.
+ * TerminalSize is in characters. A side that is 0 or over 65,535 is INVALID_ARGUMENT; leave the message out when the size is
+ * not known.
  *
  * @generated from message proto.orchestrator.v1.TerminalSize
  */
 export type TerminalSize = Message$1<"proto.orchestrator.v1.TerminalSize"> & {
   /**
-   * Width.
+   * Width, 1 to 65,535.
    *
    * @generated from field: uint32 columns = 100;
    */
   columns: number;
 
   /**
-   * Height.
+   * Height, 1 to 65,535.
    *
    * @generated from field: uint32 rows = 101;
    */
@@ -2601,7 +2602,8 @@ export const ExecEndSchema: GenMessage<ExecEnd> = /*@__PURE__*/
  */
 export type ExecExited = Message$1<"proto.orchestrator.v1.ExecExited"> & {
   /**
-   * Exit code, 0 to 255.
+   * Exit code, 0 to 255. When the command could not be started, 127 if it is not there and 126 if it can't be run, with the
+   * engine's words on stderr.
    *
    * @generated from field: int32 code = 100;
    */
