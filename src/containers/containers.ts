@@ -17,6 +17,7 @@ import {
 } from "./container.ts";
 import { type Creating, Creation, callSource } from "./creation.ts";
 import { EngineLink, type EngineState } from "./engine-link.ts";
+import { FirstOutputs } from "./first-output.ts";
 import { engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
@@ -58,14 +59,17 @@ export class Containers {
   readonly link: EngineLink;
   readonly #parts: ContainerParts;
   readonly #creation: Creation;
+  readonly #firstOutputs: FirstOutputs;
 
   /** @param onEngine hears of every change of the engine's state */
   constructor(parts: ContainerParts, onEngine: (state: EngineState) => void) {
     this.#parts = parts;
     this.link = new EngineLink(parts, onEngine);
+    this.#firstOutputs = new FirstOutputs(parts.background, parts.defaults);
     this.#creation = new Creation(parts, {
       ready: (signal) => this.#engineReady(signal),
       clearAway: (id) => this.link.refreshSoon(id),
+      firstOutput: (id, attached) => this.#firstOutputs.keep(id, attached),
     });
   }
 
@@ -190,12 +194,11 @@ export class Containers {
   async logs(id: ContainerId, options: LogOptions, call: Call): Promise<AsyncIterable<OutputChunk>> {
     const { container } = await this.get(id);
     await this.#parts.touch(container.sessionId);
-    return this.#parts.runtime.logs(
-      madeContainer(container, "read the logs of container"),
-      // No container of ours is created with a terminal; asking the engine would wait until it has cleaned up behind one that has just ended.
-      { ...options, tty: false },
-      call.signal,
-    );
+    const runtimeId = madeContainer(container, "read the logs of container");
+    const { signal } = call;
+    // No container of ours is created with a terminal; asking the engine would wait until it has cleaned up behind one that has just ended.
+    const log = () => this.#parts.runtime.logs(runtimeId, { ...options, tty: false }, signal);
+    return this.#firstOutputs.take(id, options, { log, signal }) ?? log();
   }
 
   /** Stops and removes all containers of a session that is closing. Safe to call again. */

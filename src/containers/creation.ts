@@ -14,6 +14,7 @@ import {
   openContainers,
 } from "./container.ts";
 import { configViolations } from "./container-limits.ts";
+import type { Attached } from "./first-output.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
@@ -38,6 +39,8 @@ export interface CreationEngine {
   readonly ready: (signal: AbortSignal) => Promise<void>;
   /** Clears away, as soon as that is possible, what a creation has left behind. */
   readonly clearAway: (id: ContainerId) => void;
+  /** Takes what a new container writes from its start on. */
+  readonly firstOutput: (id: ContainerId, attached: Attached) => void;
 }
 
 /** Makes containers: the intent first, then the engine's work, then what the engine says of it. */
@@ -145,18 +148,42 @@ export class Creation {
       await this.#pull(container.config.image, call.signal);
       id = await runtime.create(spec, within());
     }
-    const facts = await startAndInspect(runtime, id, within);
-    if (facts === undefined) {
-      throw new Failure(
-        "aborted",
-        `Cannot create container "${container.id}": the engine lost it while it was made`,
+    const attached = spec.restart.name === "no" ? await this.#attach(id, within()) : undefined;
+    try {
+      const facts = await startAndInspect(runtime, id, within);
+      if (facts === undefined) {
+        throw new Failure(
+          "aborted",
+          `Cannot create container "${container.id}": the engine lost it while it was made`,
+        );
+      }
+      const { actor, correlationId } = call;
+      const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
+      const made = await store.change(
+        { session: { table: sessionTable, key: container.sessionId } },
+        ({ session }) => observe({ container, session }, facts, observing),
       );
+      if (attached !== undefined) this.#engine.firstOutput(container.id, attached);
+      return made;
+    } catch (error) {
+      attached?.end();
+      throw error;
     }
-    const { actor, correlationId } = call;
-    const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
-    return await store.change({ session: { table: sessionTable, key: container.sessionId } }, ({ session }) =>
-      observe({ container, session }, facts, observing),
-    );
+  }
+
+  /** Before its start, so that nothing of its output is missed. Without it the engine's log has to do. */
+  async #attach(id: RuntimeId, within: AbortSignal): Promise<Attached | undefined> {
+    const living = new AbortController();
+    const end = () => living.abort();
+    within.addEventListener("abort", end, { once: true });
+    try {
+      return { output: await this.#parts.runtime.attach(id, living.signal), end };
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return undefined;
+    } finally {
+      within.removeEventListener("abort", end);
+    }
   }
 
   async #pull(image: string, signal: AbortSignal): Promise<void> {

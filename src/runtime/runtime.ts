@@ -58,6 +58,11 @@ export interface Runtime extends AsyncDisposable {
   /** All containers, in any state, that carry all of these labels. */
   list(labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly ContainerFacts[]>;
 
+  /**
+   * Output from the moment this resolves until the container ends: all of it when it has not been started yet. Read once,
+   * by leaving it early too, and soon: a container may have to wait for who does not read. Without a terminal only.
+   */
+  attach(id: RuntimeId, signal: AbortSignal): Promise<AsyncIterable<OutputChunk>>;
   /** Output from the engine's log of the container. With `follow` it ends when the container does. */
   logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncIterable<OutputChunk>;
   /**

@@ -50,6 +50,26 @@ export function logContract(subject: Subject): void {
     expect(await subject.text(id, { follow: true })).toBe("late\n");
   });
 
+  test("attach() before the start gives all output byte for byte, stdout and stderr apart, and ends with the container", async () => {
+    const id = await subject.created(subject.script("printf 'no end'; echo err >&2; seq 1 5000"));
+    const output = await subject.runtime.attach(id, soon());
+    await subject.runtime.start(id, soon());
+    const chunks = await all(output);
+    const numbers = Array.from({ length: 5_000 }, (_, n) => `${n + 1}\n`).join("");
+    expect(text(chunks.filter(({ stream }) => stream === "stdout"))).toBe(`no end${numbers}`);
+    expect(text(chunks.filter(({ stream }) => stream === "stderr"))).toBe("err\n");
+  });
+
+  test("attach() ends with CANCELLED when its signal aborts, and is NOT_FOUND for a container that is gone", async () => {
+    const id = await subject.started(subject.script("while :; do sleep 0.05; done"));
+    const aborting = new AbortController();
+    const output = failure(all(await subject.runtime.attach(id, aborting.signal)));
+    aborting.abort();
+    expect((await output).kind).toBe("cancelled");
+    await subject.runtime.remove(id, soon());
+    expect((await failure(subject.runtime.attach(id, soon()))).kind).toBe("not_found");
+  });
+
   test("logs() passes bytes that are no text", async () => {
     const id = await subject.ran(subject.script("printf '\\000\\377\\200x\\n'", { logBytes: 1_000_000n }));
     expect(bytes(await all(subject.logs(id)))).toEqual(Buffer.from([0, 255, 128, 120, 10]));

@@ -95,6 +95,21 @@ export class FakeContainer {
     return process;
   }
 
+  /** What is written from now on until it ends, from before its start too. */
+  async *attached(signal: AbortSignal): AsyncGenerator<OutputChunk> {
+    for (let next = this.#lines.length; ; ) {
+      const line = this.#lines[next];
+      if (line !== undefined) {
+        next++;
+        yield { stream: line.stream, data: line.data };
+      } else if (this.isLive || this.state === "created") {
+        await unlessAborted(this.#changed.promise, signal);
+      } else {
+        return;
+      }
+    }
+  }
+
   async *read(options: LogOptions, signal: AbortSignal): AsyncGenerator<OutputChunk> {
     const skipped = options.tail === undefined ? 0 : Math.max(0, this.#lines.length - options.tail);
     for (let next = skipped; ; ) {

@@ -261,12 +261,26 @@ export class FakeRuntime implements Runtime {
       .map((one) => one.facts());
   }
 
+  async attach(id: RuntimeId, signal: AbortSignal): Promise<AsyncIterable<OutputChunk>> {
+    const doing = `attach to ${named(id)}`;
+    await this.#enter("attach", doing, signal);
+    return this.#attached(this.#find(id, doing), AbortSignal.any([signal, this.#up.signal]));
+  }
+
   async *logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncGenerator<OutputChunk> {
     const doing = `read the log of ${named(id)}`;
     await this.#enter("logs", doing, signal);
     const ends = AbortSignal.any([signal, this.#up.signal]);
     try {
       yield* this.#find(id, doing).read(options, ends);
+    } catch (thrown) {
+      throw ends.aborted ? abortFailure(ends) : thrown;
+    }
+  }
+
+  async *#attached(container: FakeContainer, ends: AbortSignal): AsyncGenerator<OutputChunk> {
+    try {
+      yield* container.attached(ends);
     } catch (thrown) {
       throw ends.aborted ? abortFailure(ends) : thrown;
     }

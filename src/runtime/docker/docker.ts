@@ -1,4 +1,5 @@
 import type { Runtime, RuntimeHost } from "../runtime.ts";
+import { attachContainer } from "./attach.ts";
 import { type Endpoint, type EndpointOptions, findEndpoint } from "./endpoint.ts";
 import { Engine } from "./engine.ts";
 import { startExec } from "./exec.ts";
@@ -52,6 +53,7 @@ export function connectDocker(options: EndpointOptions = {}): Runtime {
     inspect: (id, signal) => inspectContainer(engine, id, signal),
     list: (labels, signal) => listContainers(engine, labels, signal),
     portHolders: (port, signal) => portHolders(engine, port, signal),
+    attach: (id, signal) => attachContainer(engine, id, signal),
     logs: (id, logs, signal) => containerLogs(engine, id, logs, signal),
     exec: (id, spec, signal) => startExec(engine, id, spec, signal),
     watch: (labels, signal) => watchContainers(engine, labels, signal),

@@ -63,7 +63,7 @@ interface ExecParts {
 }
 
 /** How often and after which waits, in milliseconds, an engine is asked again that says that an ended process runs. */
-const OUTCOME_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
+const OUTCOME_WAITS = [1, 1, 2, 4, 8, 20, 40, 80, 160, 320, 640, 1_000] as const;
 /** The same for what an engine refuses until the process is there. */
 const START_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
 
