@@ -50,6 +50,10 @@ function rows(container: Container, times: TimeStyle): readonly (readonly [strin
   const { config } = container;
   const optional: readonly (readonly [string, string])[] = [
     ["Why", container.stateReason],
+    [
+      "Memory",
+      container.oomKilled ? "a process of it was killed: it wanted more than the container may have" : "",
+    ],
     ["Name", container.name],
     ["Command", [...(config?.command ?? []), ...(config?.args ?? [])].join(" ")],
     ["Environment", pairsText(config?.env ?? {})],

@@ -22,6 +22,7 @@ import {
 } from "./container-flags.ts";
 import { logsCommand } from "./container-logs.ts";
 import { pauseCommand, resumeCommand } from "./container-pause.ts";
+import { statsCommand } from "./container-stats.ts";
 import { containerColumns, containerRecord, exitCell } from "./container-view.ts";
 import { containers, forEach } from "./each-container.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
@@ -223,6 +224,7 @@ export const containerGroup = group({
     getContainer,
     execCommand,
     logsCommand,
+    statsCommand,
     waitContainer,
     pauseCommand,
     resumeCommand,

@@ -45,8 +45,11 @@ export async function followMainProcess(
       `Cannot tell how the command ended: ${ended.stateReason || "the engine does not know it"}`,
     );
   }
-  if (ended.oomKilled)
-    await shell.err.write("The command was killed: it wanted more memory than it may have\n");
+  if (ended.oomKilled) {
+    // The engine does not say which process it was; one that ends with another code has lived on.
+    const who = ended.exitCode === KILLED ? "The command" : "A process of the command";
+    await shell.err.write(`${who} was killed: it wanted more memory than it may have\n`);
+  }
   return ended.exitCode;
 }
 
@@ -84,6 +87,9 @@ async function sentByCommand(
 async function kill(client: Client, containerId: string): Promise<void> {
   await client.orchestrator.stopContainer({ containerId, timeoutNs: 1n }).catch(() => undefined);
 }
+
+/** 128 and the number of SIGKILL. */
+const KILLED = 137;
 
 /** More than the 10 s that a container has between SIGTERM and SIGKILL. */
 const STOP_TIMEOUT_MS = 30_000;

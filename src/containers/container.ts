@@ -55,18 +55,15 @@ export type ContainerLife =
   /** The intent is durable; the engine may or may not have it. */
   | { readonly state: "creating" }
   | ({ readonly state: "created" | "running" | "paused" | "restarting" | "removing" } & Made)
-  | ({
-      readonly state: "exited";
-      readonly exitedAt: Instant;
-      readonly exitCode: number;
-      readonly oomKilled: boolean;
-    } & Made);
+  | ({ readonly state: "exited"; readonly exitedAt: Instant; readonly exitCode: number } & Made);
 
 interface Made {
   readonly runtimeId: RuntimeId;
   readonly imageDigest: string;
   readonly startedAt: Instant | null;
   readonly health: "none" | "starting" | "healthy" | "unhealthy";
+  /** Whether a process of it was killed for want of memory since it was last started, the main one or another. */
+  readonly oomKilled: boolean;
   /** The engine's words, where there are any. */
   readonly reason: string;
   /** With the host ports that were chosen. */

@@ -21,11 +21,14 @@ import { FirstOutputs } from "./first-output.ts";
 import { engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
+import type { Usage } from "./usage.ts";
 
 /** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
 export interface ContainerView {
   readonly container: Container;
   readonly known: { readonly kind: "yes" } | { readonly kind: "no"; readonly reason: string };
+  /** As it was last measured, if it was. */
+  readonly usage?: Usage | undefined;
 }
 
 export interface ContainerFilter {
@@ -102,7 +105,7 @@ export class Containers {
       descending: true,
       total: true,
     });
-    return { ...listing, rows: listing.rows.map((container) => ({ container, known })) };
+    return { ...listing, rows: listing.rows.map((container) => this.#view(container, known)) };
   }
 
   /** How many there are, ended ones too, which is what the server's bound is on. */
@@ -314,8 +317,8 @@ export class Containers {
     }
   }
 
-  #view(container: Container): ContainerView {
-    return { container, known: this.#known() };
+  #view(container: Container, known = this.#known()): ContainerView {
+    return { container, known, usage: this.#parts.readings.usage(container.id) };
   }
 
   #known(): ContainerView["known"] {

@@ -51,6 +51,8 @@ export class EngineLink {
   readonly #parts: ContainerParts;
   readonly #onState: (state: EngineState) => void;
   readonly #refreshing = new Map<ContainerId, "once" | "again">();
+  /** When the engine has told that a process ran out of memory, until the row says it. */
+  readonly #ranOut = new Map<ContainerId, Instant>();
   readonly #settled = Promise.withResolvers<void>();
   #state: EngineState = { kind: "connecting" };
 
@@ -112,20 +114,25 @@ export class EngineLink {
       });
       return undefined;
     }
-    const facts = await runtime.inspect(life.runtimeId, signal);
-    if (facts === undefined) {
+    const found = await runtime.inspect(life.runtimeId, signal);
+    if (found === undefined) {
       await this.forgetHeld(container, call, {
         type: "container_removed",
         reason: "it was removed in the engine",
       });
       return undefined;
     }
+    const ranOutAt = this.#ranOut.get(id);
+    const isOfThisRun = ranOutAt !== undefined && ranOutAt >= (found.startedAt ?? 0);
+    const facts = { ...found, oomKilled: found.oomKilled || isOfThisRun };
     const { actor, correlationId } = call;
     const observing = { at: clock(), actor, correlationId, source: engineSource, reason: "" };
     const seen = await store.change(
       { session: { table: sessionTable, key: container.sessionId } },
       ({ session }) => observe({ container, session }, facts, observing),
     );
+    if (this.#ranOut.get(id) === ranOutAt) this.#ranOut.delete(id);
+    if (seen.life.state === "exited") this.#parts.readings.ended(id);
     if (seen.life.state !== "exited" || !seen.config.removeOnStop) return seen;
     await runtime.remove(life.runtimeId, signal);
     await this.forgetHeld(seen, call, {
@@ -147,6 +154,7 @@ export class EngineLink {
   ): Promise<void> {
     const { store, clock } = this.#parts;
     const { actor, correlationId } = call;
+    this.#ranOut.delete(container.id);
     await store.change(
       {
         session: { table: sessionTable, key: container.sessionId },
@@ -155,6 +163,7 @@ export class EngineLink {
       (loaded) =>
         forget({ container, ...loaded }, { source: engineSource, ...why, at: clock(), actor, correlationId }),
     );
+    this.#parts.readings.forget(container.id);
   }
 
   async #watch(signal: AbortSignal, onWatching: () => void): Promise<void> {
@@ -178,6 +187,7 @@ export class EngineLink {
       // Its creation is waited for elsewhere, unless its caller had given up before the engine was done.
       if ((await this.#parts.store.get(containerTable, id)) === undefined) this.refreshSoon(id);
     } else if (telling.has(event.action.split(":")[0] ?? "")) {
+      if (event.action === "oom") this.#ranOut.set(id, event.at);
       this.refreshSoon(id);
     }
   }
@@ -296,6 +306,6 @@ export class EngineLink {
 /** Whether a row and the engine's word for it are apart, or it was to be removed when it stopped and still is there. */
 function differs(row: Container, fact: ContainerFacts | undefined): boolean {
   if (fact === undefined) return true;
-  const life = lifeOf(fact);
+  const life = lifeOf(fact, row.life);
   return !Bun.deepEquals(life, row.life) || (life.state === "exited" && row.config.removeOnStop);
 }

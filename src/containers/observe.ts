@@ -33,7 +33,7 @@ export function observe(
   observing: Observing,
 ): Decision<Container> {
   const { container } = loaded;
-  const life = lifeOf(facts);
+  const life = lifeOf(facts, container.life);
   if (Bun.deepEquals(life, container.life)) return unchanged(container);
   const next: Container = { ...container, life };
   const told = { ...observing, session: loaded.session };
@@ -78,12 +78,16 @@ export function forget(
   return changed(undefined, rows, [event]);
 }
 
-/** What the engine's facts mean for a row. */
-export function lifeOf(facts: ContainerFacts): ContainerLife {
+/** What the engine's facts mean for a row that had `was` before. */
+export function lifeOf(facts: ContainerFacts, was: ContainerLife): ContainerLife {
+  const startedAt = facts.startedAt ?? null;
+  // Engines tell at once that a process was killed, and put it into their facts only when the container has ended.
+  const knownBefore = was.state !== "creating" && was.oomKilled && was.startedAt === startedAt;
   const made = {
     runtimeId: facts.id,
     imageDigest: facts.imageDigest,
-    startedAt: facts.startedAt ?? null,
+    startedAt,
+    oomKilled: facts.oomKilled || knownBefore,
     health: facts.health,
     reason: facts.error ?? "",
     ports: facts.ports.map(({ containerPort, hostPort, protocol, hostIp }) => ({
@@ -101,7 +105,6 @@ export function lifeOf(facts: ContainerFacts): ContainerLife {
         state: "exited",
         exitedAt: facts.exitedAt ?? facts.createdAt,
         exitCode: facts.exitCode ?? 0,
-        oomKilled: facts.oomKilled,
       };
     default:
       return { ...made, state: facts.state };
@@ -129,6 +132,11 @@ function stepEvents(
   const startedBefore = was.state === "creating" ? null : was.startedAt;
   if (is.startedAt !== null && is.startedAt !== startedBefore)
     add("container_started", { image: after.config.image });
+  const hadRunOut = was.state !== "creating" && was.oomKilled && was.startedAt === is.startedAt;
+  if (is.oomKilled && !hadRunOut) {
+    const limit = after.config.limits.memoryBytes;
+    add("resource_threshold", { resource: "memory", oom_killed: "true", limit: String(limit) }, "high");
+  }
   if (is.state === "exited" && is.startedAt === null) {
     add("container_error", { reason: is.reason === "" ? "it could not be started" : is.reason }, "high");
   } else if (is.state === "exited" && !(was.state === "exited" && was.exitedAt === is.exitedAt)) {

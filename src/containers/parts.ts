@@ -7,6 +7,7 @@ import type { Store } from "../store/store.ts";
 import type { ContainerLimits } from "./container-limits.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
 import type { ContainerDefaults } from "./policy.ts";
+import type { Readings } from "./readings.ts";
 
 /** What the use cases of containers work with. */
 export interface ContainerParts {
@@ -22,6 +23,7 @@ export interface ContainerParts {
   readonly limits: ContainerLimits;
   readonly defaults: ContainerDefaults;
   readonly times: ContainerTimes;
+  readonly readings: Readings;
   /** Counts as activity of the session. */
   readonly touch: (id: SessionId) => Promise<void>;
   /** As SessionsOptions has it. Milliseconds. */

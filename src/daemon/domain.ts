@@ -5,6 +5,8 @@ import { Execs } from "../containers/execs.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
 import type { ContainerParts } from "../containers/parts.ts";
 import { type Pausing, pausing } from "../containers/pausing.ts";
+import { Readings } from "../containers/readings.ts";
+import { Stats } from "../containers/stats.ts";
 import { Bell } from "../events/bell.ts";
 import type { EventLog } from "../events/log.ts";
 import { Messages } from "../messages/messages.ts";
@@ -23,6 +25,8 @@ export interface Domain {
   readonly containers: Containers;
   readonly execs: Execs;
   readonly pausing: Pausing;
+  readonly stats: Stats;
+  readonly readings: Readings;
 }
 
 export interface DomainParts {
@@ -63,6 +67,11 @@ export function startDomain(parts: DomainParts): Domain {
     if (state.kind === "up") engineIsBack.ring();
   });
   const execs = new Execs(containerParts, { maxExecs: config.runtime.maxExecs });
+  const stats = new Stats(containerParts, {
+    everyMs: config.runtime.statsIntervalMs,
+    maxStreams: config.runtime.maxStatsStreams,
+    isUp: () => containers.link.state.kind === "up",
+  });
   const messages = new Messages({ store, clock, limits: config.messages, noticeMs });
   supervisor.start(
     "settle commands left over",
@@ -73,7 +82,17 @@ export function startDomain(parts: DomainParts): Domain {
   supervisor.keepUp("finish closing sessions", (signal) =>
     finishClosings(sessions, { signal, words, again: engineIsBack }),
   );
-  return { sessions, messages, containers, execs, pausing: pausing(containerParts, containers.link) };
+  if (config.runtime.statsIntervalMs > 0)
+    supervisor.keepUp("measure containers", (signal) => stats.run(signal));
+  return {
+    sessions,
+    messages,
+    containers,
+    execs,
+    pausing: pausing(containerParts, containers.link),
+    stats,
+    readings: containerParts.readings,
+  };
 }
 
 function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): ContainerParts {
@@ -105,9 +124,15 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
       stopGraceMs: limits.stopGraceMs,
       closeGraceMs: limits.closeGraceMs,
     },
+    readings: new Readings(marksOf(config.runtime.thresholdPercents)),
     touch,
     noticeMs: sessions.expiringNoticeMs,
   };
+}
+
+/** The setting's own check has seen that these are numbers. */
+function marksOf(percents: string): readonly number[] {
+  return percents === "" ? [] : percents.split(",").map(Number);
 }
 
 /** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */

@@ -15,6 +15,7 @@ import { Health } from "../rpc/health.ts";
 import { pauseCalls } from "../rpc/pause-calls.ts";
 import { reflection } from "../rpc/reflection.ts";
 import { sessionCalls } from "../rpc/session-calls.ts";
+import { statsCalls } from "../rpc/stats-calls.ts";
 import { type ServerFacts, statusCalls } from "../rpc/status-calls.ts";
 import type { Config } from "./config.ts";
 import type { Domain } from "./domain.ts";
@@ -64,6 +65,7 @@ export function addServices(
     ...containerCalls({ ...domain, log, ...limits }),
     ...execCalls(domain.execs),
     ...pauseCalls(domain.pausing),
+    ...statsCalls(domain.stats),
     ...eventCalls(log),
     ...status.orchestrator,
   });

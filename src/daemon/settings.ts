@@ -1,4 +1,5 @@
-import { choice, duration, type Host, integer, number, path, type Setting, size, text } from "./setting.ts";
+import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
+import { dataDir, dockerHostProblem, marksProblem, socketPathProblem } from "./setting-checks.ts";
 
 /**
  * Everything that can be configured. The shape is that of `Config`; names follow from it: `grpc.socketPath` is
@@ -196,6 +197,19 @@ export const settings = {
       min: 1,
       max: 10_000,
     }),
+    statsIntervalMs: duration(
+      "How often what containers use is measured without being asked; with very many of them less often.",
+      { default: "10s", min: "1s", max: "1d", zero: "never" },
+    ),
+    maxStatsStreams: integer("Streams at once that measure containers.", {
+      default: 256,
+      min: 1,
+      max: 10_000,
+    }),
+    thresholdPercents: text(
+      "The shares of a container's memory and processes, in percent and ascending, at which RESOURCE_THRESHOLD tells of it; empty for none.",
+      { default: "80,95", check: marksProblem },
+    ),
     defaultMemoryBytes: size("Memory of a container that asks for none.", {
       default: "512MiB",
       min: "6MiB",
@@ -268,27 +282,3 @@ type ConfigOf<Table> = {
 
 /** The server's configuration, complete and checked. Names end in their units: `…Ms`, `…Bytes`. */
 export type Config = ConfigOf<typeof settings>;
-
-function dataDir({ uid, env }: Host): string | undefined {
-  if (uid === 0) return "/var/lib/baaaht";
-  // The XDG rules: a relative path is to be ignored.
-  if (env.XDG_DATA_HOME?.startsWith("/")) return `${env.XDG_DATA_HOME}/baaaht`;
-  return env.HOME?.startsWith("/") ? `${env.HOME}/.local/share/baaaht` : undefined;
-}
-
-/** The kernel takes 107 bytes, and the listener binds at the path with a dot and its process id before it renames. */
-const MAX_SOCKET_PATH_BYTES = 107 - ".4194304".length;
-
-function socketPathProblem(value: string): string | undefined {
-  const bytes = Buffer.byteLength(value);
-  if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined;
-  return `must be a path of at most ${MAX_SOCKET_PATH_BYTES} bytes, and this has ${bytes}`;
-}
-
-/** Only what can't be right in any way; what the rest means is the engine adapter's to say. */
-function dockerHostProblem(value: string): string | undefined {
-  if (/\s/.test(value)) return "must not have blanks";
-  const scheme = /^([^:/]*):\/\//.exec(value)?.[1]?.toLowerCase();
-  if (scheme === undefined || ["unix", "tcp", "http", "https"].includes(scheme)) return undefined;
-  return `must be unix://, tcp://, http:// or https://; "${scheme}" is not spoken`;
-}

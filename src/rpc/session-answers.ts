@@ -1,3 +1,4 @@
+import type { Usage } from "../containers/usage.ts";
 import type { Activity, Session, SessionId } from "../sessions/session.ts";
 import type { Encoded } from "./encoded.ts";
 
@@ -6,6 +7,8 @@ export interface SessionAnswerParts {
   readonly session: Session;
   readonly activity: Activity | undefined;
   readonly messageLimit: number;
+  /** What its containers were last seen to use. */
+  readonly usages: readonly Usage[];
 }
 
 /** Bounds the memory that kept answers take to 16 MB. */
@@ -16,7 +19,7 @@ const maxAnswerBytes = 16_384;
  * The latest answers of GetSession, so that a client that asks again and again does not have the same bytes made again.
  *
  * Rows are immutable, and a message is saved together with a new activity row: while both rows are still the same
- * objects, so is the answer.
+ * objects, and the last readings of its containers are, so is the answer.
  */
 export class SessionAnswers {
   readonly #kept = new Map<SessionId, { readonly parts: SessionAnswerParts; readonly answer: Encoded }>();
@@ -24,6 +27,7 @@ export class SessionAnswers {
   get(parts: SessionAnswerParts): Encoded | undefined {
     const kept = this.#kept.get(parts.session.id);
     if (kept?.parts.session !== parts.session || kept.parts.activity !== parts.activity) return undefined;
+    if (!areSame(kept.parts.usages, parts.usages)) return undefined;
     return kept.parts.messageLimit === parts.messageLimit ? kept.answer : undefined;
   }
 
@@ -36,4 +40,8 @@ export class SessionAnswers {
     const oldest = this.#kept.keys().next();
     if (!oldest.done) this.#kept.delete(oldest.value);
   }
+}
+
+function areSame(some: readonly Usage[], others: readonly Usage[]): boolean {
+  return some.length === others.length && some.every((usage, at) => usage === others[at]);
 }

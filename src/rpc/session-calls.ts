@@ -1,3 +1,4 @@
+import type { Readings } from "../containers/readings.ts";
 import type { EventLog } from "../events/log.ts";
 import { invalid } from "../failure.ts";
 import {
@@ -20,6 +21,7 @@ import { count32, requiredId, timestamp } from "./wire-values.ts";
 export interface SessionCallParts {
   readonly sessions: Sessions;
   readonly messages: Messages;
+  readonly readings: Readings;
   readonly log: EventLog;
   readonly maxPageSize: number;
   /** The longest idempotency key, in UTF-16 units. */
@@ -31,7 +33,7 @@ const defaultMessageLimit = 100;
 
 /** OrchestratorService's calls about sessions and their messages. */
 export function sessionCalls(parts: SessionCallParts): Handlers<typeof OrchestratorService> {
-  const { sessions, messages, log, maxPageSize } = parts;
+  const { sessions, messages, readings, log, maxPageSize } = parts;
   const answers = new SessionAnswers();
   return {
     createSession: async (request, call) => {
@@ -50,13 +52,14 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
       const limit = messageLimitOf(request.messageLimit, maxPageSize);
       const session = await sessions.get(id);
       const activity = await sessions.activity(id);
-      const parts = { session, activity, messageLimit: limit };
+      const usages = readings.live(session.containerIds);
+      const parts = { session, activity, messageLimit: limit, usages };
       const kept = answers.get(parts);
       if (kept !== undefined) return kept;
       const newest =
         activity === undefined || activity.messageCount === 0 ? [] : await messages.newest(id, limit);
       const answer = encode(GetSessionResponseSchema, {
-        session: toWireSession(session, { activity, messages: newest }),
+        session: toWireSession(session, { activity, messages: newest, usages }),
       });
       answers.keep(parts, answer);
       return answer;
@@ -68,7 +71,10 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
       const activities = await Promise.all(listing.rows.map(({ id }) => sessions.activity(id)));
       return {
         sessions: listing.rows.map((session, index) =>
-          toWireSession(session, { activity: activities[index] }),
+          toWireSession(session, {
+            activity: activities[index],
+            usages: readings.live(session.containerIds),
+          }),
         ),
         totalCount: count32(listing.total),
         nextPageToken: tokenOf(listing.next, filter),
@@ -79,7 +85,8 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
     updateSession: async (request, call) => {
       const id = requiredId<SessionId>(request.sessionId, "session_id");
       const session = await sessions.update(id, patchOf(request), askedBy(call));
-      return { session: toWireSession(session, { activity: await sessions.activity(id) }) };
+      const usages = readings.live(session.containerIds);
+      return { session: toWireSession(session, { activity: await sessions.activity(id), usages }) };
     },
 
     closeSession: async (request, call) => {

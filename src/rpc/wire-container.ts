@@ -16,6 +16,7 @@ import {
   ContainerState as WireState,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { limitsOf } from "./wire-session.ts";
+import { toWireUsage } from "./wire-usage.ts";
 import { knownEnum, timestamp } from "./wire-values.ts";
 
 type State = ContainerLife["state"] | "unknown";
@@ -73,7 +74,7 @@ export function toWireContainerState(view: ContainerView): WireState {
 
 /** A container as the wire has it; UNKNOWN with the reason while the engine can't be asked. */
 export function toWireContainer(view: ContainerView): MessageInitShape<typeof ContainerSchema> {
-  const { container, known } = view;
+  const { container, known, usage } = view;
   const { life } = container;
   const state = stateOf(view);
   return {
@@ -85,6 +86,7 @@ export function toWireContainer(view: ContainerView): MessageInitShape<typeof Co
     createdAt: timestamp(container.createdAt),
     config: toWireConfig(container),
     sessionId: container.sessionId,
+    ...(usage === undefined ? {} : { resources: toWireUsage(usage) }),
     ...(life.state === "creating"
       ? { health: Health.UNKNOWN, stateReason: "it is being created" }
       : madeFields(life)),
@@ -163,10 +165,9 @@ function madeFields(life: Exclude<ContainerLife, { state: "creating" }>) {
     stateReason: life.reason,
     runtimeId: life.runtimeId,
     imageDigest: life.imageDigest,
+    oomKilled: life.oomKilled,
     ...(life.startedAt === null ? {} : { startedAt: timestamp(life.startedAt) }),
-    ...(life.state === "exited"
-      ? { exitedAt: timestamp(life.exitedAt), exitCode: life.exitCode, oomKilled: life.oomKilled }
-      : {}),
+    ...(life.state === "exited" ? { exitedAt: timestamp(life.exitedAt), exitCode: life.exitCode } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { sumOf, type Usage } from "../containers/usage.ts";
 import type { ResourceLimits as WireLimits } from "../gen/proto/common/v1/common_pb.ts";
 import { Status, StatusSchema } from "../gen/proto/common/v1/common_pb.ts";
 import {
@@ -19,6 +20,7 @@ import type {
 } from "../sessions/session.ts";
 import type { SessionFilter } from "../sessions/sessions.ts";
 import { toWireMessage } from "./wire-message.ts";
+import { toWireUsage } from "./wire-usage.ts";
 import { knownEnum, timestamp } from "./wire-values.ts";
 
 type State = Session["life"]["state"];
@@ -42,9 +44,15 @@ export function toWireSessionState(session: Session): WireState {
 /** A session as the wire has it, with such messages as are given. */
 export function toWireSession(
   session: Session,
-  more: { readonly activity?: Activity | undefined; readonly messages?: readonly Message[] } = {},
+  more: {
+    readonly activity?: Activity | undefined;
+    readonly messages?: readonly Message[];
+    /** Of its containers. */
+    readonly usages?: readonly Usage[];
+  } = {},
 ): MessageInitShape<typeof SessionSchema> {
   const { life } = session;
+  const usage = sumOf(more.usages ?? []);
   const expiresAt = life.state === "active" ? more.activity?.expiresAt : undefined;
   return {
     id: session.id,
@@ -61,6 +69,7 @@ export function toWireSession(
       taskHistory: [...session.taskHistory],
       preferences: session.preferences,
       config: toWireConfig(session.config),
+      ...(usage === undefined ? {} : { resourceUsage: toWireUsage(usage) }),
     },
     containerIds: [...session.containerIds],
     ...(life.state === "active" ? {} : { closeReason: life.reason, closedBy: life.by }),

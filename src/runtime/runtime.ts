@@ -57,6 +57,11 @@ export interface Runtime extends AsyncDisposable {
   ): Promise<readonly PortHolder[]>;
   /** All containers, in any state, that carry all of these labels. */
   list(labels: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly ContainerFacts[]>;
+  /**
+   * One reading of what a container uses, as soon as the engine has one: it may measure no oftener than once a second.
+   * FAILED_PRECONDITION when it does not run; a paused one does.
+   */
+  stats(id: RuntimeId, signal: AbortSignal): Promise<ResourceReading>;
 
   /**
    * Output from the moment this resolves until the container ends: all of it when it has not been started yet. Read once,
@@ -173,11 +178,35 @@ export interface ContainerFacts {
   readonly startedAt?: Instant;
   readonly exitedAt?: Instant;
   readonly exitCode?: number;
+  /**
+   * Whether a process of it ran out of memory since it was last started, be it the main one or another. An engine may
+   * say so only when the container has ended; what its watch has told by `oom` is true at once.
+   */
   readonly oomKilled: boolean;
   /** The engine's words for why it could not be started, when there are any. */
   readonly error?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly ports: readonly PortSpec[];
+}
+
+/** What a container uses at a moment. Counters begin with its last start; sizes are in bytes. */
+export interface ResourceReading {
+  /** By the engine's clock, in milliseconds since the epoch. */
+  readonly at: number;
+  /** Processor time used so far, over all cores. Nanoseconds. */
+  readonly cpuNs: number;
+  /** Without what the kernel only keeps for speed. */
+  readonly memoryBytes: number;
+  /** 0 where there is none; an engine may name the machine's memory instead. */
+  readonly memoryLimitBytes: number;
+  readonly networkRxBytes: number;
+  readonly networkTxBytes: number;
+  readonly blockReadBytes: number;
+  readonly blockWriteBytes: number;
+  /** Processes and threads. */
+  readonly pids: number;
+  /** 0 where there is none. */
+  readonly pidsLimit: number;
 }
 
 export interface LogOptions {

@@ -3,6 +3,7 @@ import { execContract } from "./runtime-exec.ts";
 import { imageContract } from "./runtime-images.ts";
 import { lifecycleContract } from "./runtime-lifecycle.ts";
 import { logContract } from "./runtime-logs.ts";
+import { statsContract } from "./runtime-stats.ts";
 import { type RuntimeSubject, Subject } from "./runtime-subject.ts";
 import { surroundingsContract } from "./runtime-surroundings.ts";
 import { watchContract } from "./runtime-watch.ts";
@@ -19,6 +20,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeSubject
     describe("logs", () => logContract(subject));
     describe("exec", () => execContract(subject));
     describe("surroundings", () => surroundingsContract(subject));
+    describe("stats", () => statsContract(subject));
     describe("watch", () => watchContract(subject));
   });
 }

@@ -6,7 +6,7 @@ import type { Activity, Session, SessionId } from "../../src/sessions/session.ts
 describe("SessionAnswers", () => {
   test("get() gives what was kept while both rows are the same objects", () => {
     const answers = new SessionAnswers();
-    const parts = { session: sessionOf("a"), activity: activityOf("a"), messageLimit: 100 };
+    const parts = { session: sessionOf("a"), activity: activityOf("a"), messageLimit: 100, usages: [] };
     const answer = answerOf(93);
     answers.keep(parts, answer);
     expect(answers.get({ ...parts })).toBe(answer);
@@ -17,7 +17,7 @@ describe("SessionAnswers", () => {
 
   test("keep() keeps no large answer, and forgets the one before it", () => {
     const answers = new SessionAnswers();
-    const parts = { session: sessionOf("a"), activity: activityOf("a"), messageLimit: 100 };
+    const parts = { session: sessionOf("a"), activity: activityOf("a"), messageLimit: 100, usages: [] };
     answers.keep(parts, answerOf(16_384));
     expect(answers.get(parts)).toBeDefined();
     answers.keep(parts, answerOf(16_385));
@@ -30,6 +30,7 @@ describe("SessionAnswers", () => {
       session: sessionOf(`${index}`),
       activity: activityOf(`${index}`),
       messageLimit: 100,
+      usages: [],
     }));
     for (const parts of kept) answers.keep(parts, answerOf(93));
     expect(kept.map((parts) => answers.get(parts) !== undefined)).toEqual([

@@ -5,6 +5,7 @@ import type {
   LogOptions,
   OutputChunk,
   PortSpec,
+  ResourceReading,
   RuntimeId,
 } from "../../src/runtime/runtime.ts";
 import { unlessAborted } from "./fake-pipe.ts";
@@ -28,11 +29,16 @@ export class FakeContainer {
   state: FactState = "created";
   error: string | undefined;
   process: FakeProcess | undefined;
+  /** What it is to be measured with. */
+  using: Partial<ResourceReading> = {};
+  /** Called when one of its processes wants more memory than there is. */
+  onOutOfMemory: (() => void) | undefined;
   readonly #createdAt = Date.now();
   #startedAt: number | undefined;
   #exitedAt: number | undefined;
   #exitCode: number | undefined;
   #ports: readonly PortSpec[];
+  #ranOut = false;
   readonly #lines: LogLine[] = [];
   #changed = Promise.withResolvers<void>();
 
@@ -60,10 +66,29 @@ export class FakeContainer {
       ...(this.#startedAt === undefined ? {} : { startedAt: this.#startedAt }),
       ...(ended && this.#exitedAt !== undefined ? { exitedAt: this.#exitedAt } : {}),
       ...(ended && this.#exitCode !== undefined ? { exitCode: this.#exitCode } : {}),
-      oomKilled: false,
+      oomKilled: ended && this.#ranOut, // no sooner, as Docker
       ...(this.error === undefined ? {} : { error: this.error }),
       labels: this.spec.labels,
       ports: this.#ports,
+    };
+  }
+
+  /** What it uses now: a little, but for what a test says. */
+  reading(): ResourceReading {
+    const { limits } = this.spec;
+    const at = Date.now();
+    return {
+      at,
+      cpuNs: (at - (this.#startedAt ?? at)) * 100_000,
+      memoryBytes: 1_048_576,
+      memoryLimitBytes: Number(limits.memoryBytes),
+      networkRxBytes: 0,
+      networkTxBytes: 0,
+      blockReadBytes: 0,
+      blockWriteBytes: 0,
+      pids: 1 + this.execs.size,
+      pidsLimit: Number(limits.pids),
+      ...this.using,
     };
   }
 
@@ -77,10 +102,12 @@ export class FakeContainer {
       user: spec.user ?? "",
       tty: spec.tty ?? false,
       isFirst: !spec.init,
+      outOfMemory: () => this.outOfMemory(),
       write: async (stream, data) => this.#log(stream, data),
     });
     this.process = process;
     this.#ports = spec.ports.map((port) => (port.hostPort === 0 ? { ...port, hostPort: nextPort++ } : port));
+    this.#ranOut = false;
     this.state = "running";
     this.#startedAt = Date.now();
     process.exited.then((code) => {
@@ -123,6 +150,14 @@ export class FakeContainer {
         return;
       }
     }
+  }
+
+  /** A process of it wants all the memory that there is; false when nothing bounds that. */
+  outOfMemory(): boolean {
+    if (this.spec.limits.memoryBytes === 0n) return false;
+    this.#ranOut = true;
+    this.onOutOfMemory?.();
+    return true;
   }
 
   /** Wakes those who follow the log. */

@@ -45,6 +45,7 @@ export class FakeExec implements Exec {
         user: spec.user || (container.spec.user ?? ""),
         tty: spec.tty,
         isFirst: false,
+        outOfMemory: () => container.outOfMemory(),
         write: (stream, data, signal) => this.#offer({ stream, data }, signal),
       },
       spec.size,

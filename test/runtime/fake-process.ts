@@ -11,6 +11,8 @@ export interface ProcessSpec {
   /** The first of its container: as on Linux, signals that it does not catch do not reach it, KILL apart. */
   readonly isFirst: boolean;
   readonly write: (stream: "stdout" | "stderr", data: Uint8Array, signal: AbortSignal) => Promise<void>;
+  /** Told that a program wants all memory; false when it can have it. */
+  readonly outOfMemory: () => boolean;
 }
 
 export interface WindowSize {
@@ -78,12 +80,13 @@ export class FakeProcess {
   }
 
   #world(): ShellWorld {
-    const { env, workingDir, user, tty, write } = this.#spec;
+    const { env, workingDir, user, tty, write, outOfMemory } = this.#spec;
     const { signal } = this.#killed;
     return {
       env,
       workingDir: workingDir === "" ? "/" : workingDir,
       user,
+      outOfMemory,
       write: async (stream, data) => {
         await unlessAborted(this.#frozen.promise, signal);
         await write(tty ? "stdout" : stream, tty ? withReturns(data) : data, signal);

@@ -11,6 +11,7 @@ import type {
   PortHolder,
   PortSpec,
   PullProgress,
+  ResourceReading,
   Runtime,
   RuntimeEvent,
   RuntimeHost,
@@ -91,6 +92,11 @@ export class FakeRuntime implements Runtime {
     const container = this.#find(id, `rename ${named(id)}`);
     container.name = name;
     this.#tell(container, "rename");
+  }
+
+  /** What a container is measured with from now on. */
+  use(id: RuntimeId, using: Partial<ResourceReading>): void {
+    this.#find(id, `measure ${named(id)}`).using = using;
   }
 
   /** The next call of this name (`start`, `create`, …) fails with it and does nothing. */
@@ -175,6 +181,7 @@ export class FakeRuntime implements Runtime {
     }
     const taken = container.spec.ports.find((port) => port.hostPort > 0 && this.#holders(port).length > 0);
     if (taken !== undefined) throw portInUse(doing, taken);
+    container.onOutOfMemory = () => this.#tell(container, "oom");
     container.run(() => this.#tell(container, "die"));
     this.#tell(container, "start");
   }
@@ -265,6 +272,14 @@ export class FakeRuntime implements Runtime {
     const doing = `attach to ${named(id)}`;
     await this.#enter("attach", doing, signal);
     return this.#attached(this.#find(id, doing), AbortSignal.any([signal, this.#up.signal]));
+  }
+
+  async stats(id: RuntimeId, signal: AbortSignal): Promise<ResourceReading> {
+    const doing = `measure ${named(id)}`;
+    await this.#enter("stats", doing, signal);
+    const container = this.#find(id, doing);
+    if (!container.isLive) throw refused(doing, "it is not running");
+    return container.reading();
   }
 
   async *logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncGenerator<OutputChunk> {

@@ -6,6 +6,8 @@ export interface ShellWorld {
   readonly workingDir: string;
   readonly user: string;
   readonly write: (stream: "stdout" | "stderr", data: Uint8Array) => Promise<void>;
+  /** Whether a program that wants all memory is killed for it. */
+  readonly outOfMemory: () => boolean;
   /** The next bytes of stdin, `undefined` at its end. */
   readonly read: () => Promise<Uint8Array | undefined>;
   readonly unread: (data: Uint8Array) => void;
@@ -31,6 +33,7 @@ const PROGRAMS = [
   "yes",
   "stty",
   "printenv",
+  "tail",
   "env",
 ];
 
@@ -172,6 +175,8 @@ async function runSimple(
     }
     case "printenv":
       return world.env[args[0] ?? ""] === undefined ? 1 : await say(world.env[args[0] ?? ""] ?? "");
+    case "tail": // of /dev/zero alone: it keeps all that it reads for a line's end that never comes
+      return world.outOfMemory() ? 137 : 1;
     case "env":
       for (const [name, value] of Object.entries(world.env)) await say(`${name}=${value}`);
       return 0;

@@ -17,6 +17,7 @@ import {
 } from "./lifecycle.ts";
 import { containerLogs } from "./logs.ts";
 import { dockerNetworks } from "./networks.ts";
+import { readStats } from "./stats.ts";
 import { dockerVolumes } from "./volumes.ts";
 import { watchContainers } from "./watch.ts";
 
@@ -54,6 +55,7 @@ export function connectDocker(options: EndpointOptions = {}): Runtime {
     list: (labels, signal) => listContainers(engine, labels, signal),
     portHolders: (port, signal) => portHolders(engine, port, signal),
     attach: (id, signal) => attachContainer(engine, id, signal),
+    stats: (id, signal) => readStats(engine, id, signal),
     logs: (id, logs, signal) => containerLogs(engine, id, logs, signal),
     exec: (id, spec, signal) => startExec(engine, id, spec, signal),
     watch: (labels, signal) => watchContainers(engine, labels, signal),

@@ -65,7 +65,7 @@ export const ResourceLimitsSchema: GenMessage<ResourceLimits> = /*@__PURE__*/
  */
 export type ResourceUsage = Message<"proto.common.v1.ResourceUsage"> & {
   /**
-   * CPU in percent of one core: 250 is two and a half cores.
+   * CPU in percent of one core, over the time since the reading before: 250 is two and a half cores.
    *
    * @generated from field: double cpu_percent = 1;
    */

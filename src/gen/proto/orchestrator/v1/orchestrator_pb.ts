@@ -217,7 +217,8 @@ export type SessionContext = Message$1<"proto.orchestrator.v1.SessionContext"> &
   config?: SessionConfig | undefined;
 
   /**
-   * What its containers use together, as of their last reading. Set by the server; ignored in updates.
+   * What its containers that have not ended use together, as of their last reading; unset when there is none. Set by the
+   * server; ignored in updates.
    *
    * @generated from field: proto.common.v1.ResourceUsage resource_usage = 6;
    */
@@ -557,7 +558,7 @@ export type Container = Message$1<"proto.orchestrator.v1.Container"> & {
   config?: ContainerConfig | undefined;
 
   /**
-   * The last reading.
+   * The last reading; unset before the first, and after a start of the server until it has measured again.
    *
    * @generated from field: proto.common.v1.ResourceUsage resources = 12;
    */
@@ -585,7 +586,8 @@ export type Container = Message$1<"proto.orchestrator.v1.Container"> & {
   runtimeId: string;
 
   /**
-   * Whether it was killed because it hit its memory limit.
+   * Whether a process of it was killed because the container hit its memory limit: the main one, which then ends with
+   * 137 as after any SIGKILL, or another one, also of a command. Since the last start, and as far as the engine says it.
    *
    * @generated from field: bool oom_killed = 102;
    */
@@ -2174,7 +2176,7 @@ export type WaitContainerResponse = Message$1<"proto.orchestrator.v1.WaitContain
   stateReason: string;
 
   /**
-   * Whether it was killed because it hit its memory limit.
+   * Whether a process of it was killed because the container hit its memory limit, see Container.oom_killed.
    *
    * @generated from field: bool oom_killed = 105;
    */
@@ -2827,7 +2829,8 @@ export type StreamContainerStatsRequest = Message$1<"proto.orchestrator.v1.Strea
   containerId: string;
 
   /**
-   * Nanoseconds between two readings, at least 100 ms; 0 means 1 s.
+   * Nanoseconds between two readings, from 100 ms to a day; 0 means 1 s. An engine may measure less often (Docker: once a
+   * second), and then so do the readings come.
    *
    * @generated from field: int64 interval_ns = 101;
    */
@@ -4000,7 +4003,7 @@ export const OrchestratorService: GenService<{
   },
   /**
    * StreamContainerStats sends a reading at once and then one an interval, until the container exits (OK).
-   * FAILED_PRECONDITION when it does not run; NOT_FOUND. Ours.
+   * FAILED_PRECONDITION when it does not run; RESOURCE_EXHAUSTED when there are too many such streams; NOT_FOUND. Ours.
    * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
    *
    * @generated from rpc proto.orchestrator.v1.OrchestratorService.StreamContainerStats
