@@ -1,6 +1,9 @@
 import type { FieldViolation } from "../failure.ts";
 import { labelViolations, resourceViolations } from "../sessions/session-limits.ts";
 import type { ContainerConfig } from "./container.ts";
+import { mountViolations } from "./mount-limits.ts";
+import { networkViolations } from "./network-limits.ts";
+import { hasNul, pathViolations } from "./path-limits.ts";
 
 /** The bounds on a container's config that are not configured: what the engine or the kernel takes at most, roughly. */
 const maxWords = 4_096;
@@ -8,13 +11,17 @@ const maxEnv = 4_096;
 /** Of command, args and env together, in bytes; the kernel refuses more than 2 MiB at exec. */
 const maxArgumentBytes = 2 * 1024 * 1024;
 const maxImageLength = 512;
-const maxPathLength = 4_096;
-const maxMounts = 64;
+/** Of one word of them, in bytes: Linux's MAX_ARG_STRLEN, with the zero at its end. */
+const maxWordBytes = 128 * 1024 - 1;
 /** Linux's PID_MAX_LIMIT. */
 const maxPids = 4_194_304n;
+/** The least memory that Docker makes a container with, in bytes. */
+export const leastMemory = 6n * 1024n * 1024n;
 
 export interface ContainerLimits {
   readonly maxContainers: number;
+  /** Of one session. */
+  readonly maxVolumes: number;
   readonly maxLabels: number;
   readonly maxLabelKeyLength: number;
   readonly maxLabelValueLength: number;
@@ -30,10 +37,11 @@ export function configViolations(
     ...argumentViolations(config),
     ...pathViolations(config.workingDir, "config.working_dir"),
     ...mountViolations(config.mounts),
+    ...networkViolations(config),
     ...labelViolations(config.labels, limits, "config.labels"),
     ...ownLabelViolations(config.labels),
     ...resourceViolations(config.limits, "config.resource_limits"),
-    ...swapViolations(config.limits),
+    ...sizeViolations(config.limits),
     ...restartViolations(config.restart),
   ];
 }
@@ -78,6 +86,18 @@ function argumentViolations(config: ContainerConfig): readonly FieldViolation[] 
       description: "has a name that is empty or has '=' in it, or a NUL character",
     });
   }
+  const long = [...config.command, ...config.args, ...env.map(([name, value]) => `${name}=${value}`)].find(
+    (word) => Buffer.byteLength(word) > maxWordBytes,
+  );
+  if (long !== undefined) {
+    const field = config.command.includes(long)
+      ? "config.command"
+      : config.args.includes(long)
+        ? "config.args"
+        : "config.env";
+    const description = `has a word of ${Buffer.byteLength(long)} bytes; at most ${maxWordBytes} are allowed`;
+    violations.push({ field, description });
+  }
   const bytes = [...config.command, ...config.args, ...env.flat()].reduce(
     (sum, word) => sum + Buffer.byteLength(word),
     0,
@@ -91,31 +111,6 @@ function argumentViolations(config: ContainerConfig): readonly FieldViolation[] 
   return violations;
 }
 
-function mountViolations(mounts: ContainerConfig["mounts"]): readonly FieldViolation[] {
-  if (mounts.length > maxMounts) {
-    const description = `has ${mounts.length} entries; at most ${maxMounts} are allowed`;
-    return [{ field: "config.mounts", description }];
-  }
-  return mounts.flatMap(({ source, target }, index) => {
-    const at = `config.mounts[${index}]`;
-    const violations = [...pathViolations(target, `${at}.target`)];
-    if (/^\/+$/.test(target)) violations.push({ field: `${at}.target`, description: "is the root" });
-    if (target === "") violations.push({ field: `${at}.target`, description: "is empty; name a path" });
-    if (source.length > maxPathLength || hasNul(source))
-      violations.push({ field: `${at}.source`, description: "is too long or has a NUL character" });
-    return violations;
-  });
-}
-
-function pathViolations(path: string, field: string): readonly FieldViolation[] {
-  if (path === "") return [];
-  if (!path.startsWith("/"))
-    return [{ field, description: `is "${path.slice(0, 64)}", which is not an absolute path` }];
-  if (path.length > maxPathLength || hasNul(path))
-    return [{ field, description: "is too long or has a NUL character" }];
-  return [];
-}
-
 function ownLabelViolations(labels: Readonly<Record<string, string>>): readonly FieldViolation[] {
   return Object.keys(labels)
     .filter((name) => name.startsWith("baaaht."))
@@ -126,12 +121,20 @@ function ownLabelViolations(labels: Readonly<Record<string, string>>): readonly 
 }
 
 /** Memory and swap are counted together. */
-function swapViolations({
+function sizeViolations({
   memoryBytes,
   memorySwap,
   pidsLimit,
 }: ContainerConfig["limits"]): readonly FieldViolation[] {
   const violations: FieldViolation[] = [];
+  if (memoryBytes > 0n && memoryBytes < leastMemory) {
+    const description = `is ${memoryBytes}; the engine needs at least ${leastMemory} (6 MiB)`;
+    violations.push({ field: "config.resource_limits.memory_bytes", description });
+  }
+  if (memorySwap > 0n && memoryBytes === 0n && memorySwap < leastMemory) {
+    const description = `is ${memorySwap}; it includes the memory, of which the engine needs at least ${leastMemory} (6 MiB)`;
+    violations.push({ field: "config.resource_limits.memory_swap", description });
+  }
   if (memorySwap > 0n && memorySwap < memoryBytes) {
     const description = `is ${memorySwap}, less than memory_bytes (${memoryBytes}), which it includes`;
     violations.push({ field: "config.resource_limits.memory_swap", description });
@@ -162,8 +165,4 @@ function restartViolations(restart: ContainerConfig["restart"]): readonly FieldV
     violations.push({ field: "config.restart_policy.timeout_ns", description: "can't be negative" });
   }
   return violations;
-}
-
-function hasNul(text: string): boolean {
-  return text.includes("\0");
 }

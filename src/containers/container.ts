@@ -21,6 +21,8 @@ export interface Container {
 
 export interface ContainerConfig {
   readonly image: string;
+  /** How the session's other containers find it, and its hostname; empty: it has none. Unique in its session. */
+  readonly name: string;
   readonly command: readonly string[];
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -43,7 +45,7 @@ export interface MountConfig {
   readonly readOnly: boolean;
 }
 
-interface PortConfig {
+export interface PortConfig {
   readonly containerPort: number;
   readonly hostPort: number;
   readonly protocol: string;
@@ -94,6 +96,16 @@ export const engineLabels = {
 /** A container's name in the engine, which stands for the engine's id wherever that is not known. */
 export function engineName(id: ContainerId): RuntimeId {
   return `baaaht-${id}` as RuntimeId; // by Runtime's contract a name works wherever an id does
+}
+
+/** The engine's name of a session's own network. */
+export function networkName(sessionId: SessionId): string {
+  return `baaaht-${sessionId}`;
+}
+
+/** The engine's name of a session's volume: another session's of the same name is another volume. */
+export function volumeName(sessionId: SessionId, name: string): string {
+  return `baaaht-${sessionId}-${name}`;
 }
 
 /** Failures: NOT_FOUND when there is none. */

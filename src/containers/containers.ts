@@ -17,6 +17,7 @@ import {
 } from "./container.ts";
 import { type Creating, Creation, callSource } from "./creation.ts";
 import { EngineLink, type EngineState } from "./engine-link.ts";
+import { removeSurroundings } from "./engine-surroundings.ts";
 import { FirstOutputs } from "./first-output.ts";
 import { engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
@@ -204,7 +205,7 @@ export class Containers {
     return this.#firstOutputs.take(id, options, { log, signal }) ?? log();
   }
 
-  /** Stops and removes all containers of a session that is closing. Safe to call again. */
+  /** Stops and removes all that a closing session has in the engine. Safe to call again. */
   async empty(sessionId: SessionId, call: Call): Promise<void> {
     const session = await this.#parts.store.get(sessionTable, sessionId);
     const closing = new Failure(
@@ -224,6 +225,7 @@ export class Containers {
     });
     const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
+    if (session !== undefined) await removeSurroundings(this.#parts, session, call.signal);
   }
 
   /** A container that the engine can't stop gets no grace: the removal, which kills it, is what has to succeed. */

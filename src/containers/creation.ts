@@ -14,12 +14,18 @@ import {
   openContainers,
 } from "./container.ts";
 import { configViolations } from "./container-limits.ts";
+import { makeSurroundings } from "./engine-surroundings.ts";
+import { lookUp } from "./findings.ts";
 import type { Attached } from "./first-output.ts";
+import type { FileIdentity } from "./host-paths.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
+import type { Findings } from "./policy.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
+import { checkStart } from "./start-check.ts";
+import { inOwnWords } from "./start-refusal.ts";
 
 export type PullPolicy = "missing" | "never" | "always";
 
@@ -72,18 +78,21 @@ export class Creation {
     this.#underWay.set(id, ending);
     try {
       using _held = await this.#parts.locks.hold(id, call.signal);
-      const intent = await this.#intend(id, creating, call);
+      // What was looked at is held until the container has it, or has not.
+      await using found = await lookUp(creating.config, { ...this.#parts, signal: call.signal });
+      const intent = await this.#intend(id, { ...creating, found }, call);
+      if ("refused" in intent) throw intent.refused;
       if ("again" in intent) {
         return (await this.#madeBefore(intent, call)) ?? (await this.create(creating, call));
       }
       const signal = AbortSignal.any([call.signal, ending.signal]);
       try {
-        return await this.#make(intent, creating.pull, { ...call, signal });
+        return await this.#make(intent, { pull: creating.pull, files: found.files }, { ...call, signal });
       } catch (error) {
         const undoing = await this.#undo(intent.container, error);
         // An engine that was not waited for may make it only now.
         if (undoing === "left" || mayStillBeMade(error, signal)) this.#engine.clearAway(id);
-        throw inOwnWords(error, intent.container);
+        throw await inOwnWords(error, { container: intent.container, runtime: this.#parts.runtime });
       }
     } finally {
       this.#underWay.delete(id);
@@ -95,9 +104,13 @@ export class Creation {
     this.#underWay.get(id)?.abort(reason);
   }
 
-  async #intend(id: ContainerId, creating: Creating, call: Call): Promise<Intent> {
+  async #intend(
+    id: ContainerId,
+    creating: Creating & { readonly found: Findings },
+    { actor, correlationId }: Call,
+  ): Promise<Intent> {
     const { store, clock, limits, defaults, noticeMs } = this.#parts;
-    const { sessionId, config, pull, idempotencyKey: key } = creating;
+    const { sessionId, config, pull, found, idempotencyKey: key } = creating;
     const once =
       key === ""
         ? undefined
@@ -115,17 +128,22 @@ export class Creation {
           id: sessionId,
           doing: "create a container in session",
         });
+        const wanted = { id, config, found, once, at, limits, defaults, noticeMs };
         return intendContainer(
           { ...loaded, session },
-          { id, config, once, at, limits, defaults, noticeMs, actor: call.actor },
+          { ...wanted, actor, correlationId, source: callSource },
         );
       },
     );
   }
 
-  async #make(intent: NewIntent, pull: PullPolicy, call: Call): Promise<Container> {
+  async #make(
+    { container, hardened }: NewIntent,
+    how: { readonly pull: PullPolicy; readonly files: ReadonlyMap<string, FileIdentity> },
+    call: Call,
+  ): Promise<Container> {
     const { runtime, store, clock, times, install } = this.#parts;
-    const { container, hardened } = intent;
+    const { pull, files } = how;
     const spec = {
       ...hardened,
       name: container.name,
@@ -138,6 +156,7 @@ export class Creation {
     };
     if (pull === "always") await this.#pull(container.config.image, call.signal);
     const within = () => AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    await makeSurroundings(this.#parts, container, within);
     let id: RuntimeId;
     try {
       id = await runtime.create(spec, within());
@@ -157,6 +176,7 @@ export class Creation {
           `Cannot create container "${container.id}": the engine lost it while it was made`,
         );
       }
+      await checkStart(this.#parts, { container, facts, files, source: callSource }, call);
       const { actor, correlationId } = call;
       const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
       const made = await store.change(
@@ -260,35 +280,6 @@ function notThere(image: string, cause: Failure): Failure {
 /** Whether the engine may go on with what it was asked: nobody has heard how that ended. */
 function mayStillBeMade(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted || (error instanceof Failure && error.kind === "unavailable");
-}
-
-/** The engine's refusal, said of our container instead of the engine's, and of the field that it is about. */
-function inOwnWords(error: unknown, { id, config }: Container): unknown {
-  if (!(error instanceof Failure) || error.details.reason !== undefined) return error;
-  const words = plainReason(error);
-  const field = error.kind === "invalid_argument" ? refusedField(words) : undefined;
-  return new Failure(error.kind, `Cannot create container "${id}" of image "${config.image}": ${words}`, {
-    ...error.details,
-    ...(field === undefined
-      ? {}
-      : { violations: [{ field, description: `is refused by the engine: ${words}` }] }),
-    cause: error,
-  });
-}
-
-/** Engines name no field; their words tell which it is. */
-function refusedField(words: string): string {
-  const known = [
-    [/memory\s?swap/i, "config.resource_limits.memory_swap"],
-    [/memory/i, "config.resource_limits.memory_bytes"],
-    [/cpu/i, "config.resource_limits.nano_cpu"],
-    [/pids/i, "config.resource_limits.pids_limit"],
-    [/restart|retry count/i, "config.restart_policy"],
-    [/mount|destination/i, "config.mounts"],
-    [/reference format|image/i, "config.image"],
-    [/working directory/i, "config.working_dir"],
-  ] as const;
-  return known.find(([pattern]) => pattern.test(words))?.[1] ?? "config";
 }
 
 /** An image that no registry gives can't be had, whatever keeps it; an engine that is gone is another matter. */

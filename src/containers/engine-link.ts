@@ -14,8 +14,11 @@ import {
   engineName,
   openContainers,
 } from "./container.ts";
+import { removeOrphans } from "./engine-surroundings.ts";
 import { engineSource, forget, lifeOf, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
+import { plainReason } from "./plain-reason.ts";
+import { checkStart } from "./start-check.ts";
 
 /** What is known of the engine. While it isn't `up`, the state of its containers is unknown. */
 export type EngineState =
@@ -125,6 +128,7 @@ export class EngineLink {
     const ranOutAt = this.#ranOut.get(id);
     const isOfThisRun = ranOutAt !== undefined && ranOutAt >= (found.startedAt ?? 0);
     const facts = { ...found, oomKilled: found.oomKilled || isOfThisRun };
+    if (!(await this.#startIsRight(container, facts, call))) return undefined;
     const { actor, correlationId } = call;
     const observing = { at: clock(), actor, correlationId, source: engineSource, reason: "" };
     const seen = await store.change(
@@ -140,6 +144,21 @@ export class EngineLink {
       reason: "it has stopped, and remove_on_stop was set",
     });
     return undefined;
+  }
+
+  /** A start that nobody has looked at, such as one by its restart policy: one that has got other files is ended. */
+  async #startIsRight(container: Container, facts: ContainerFacts, call: Call): Promise<boolean> {
+    const { life } = container;
+    if (life.state === "creating" || life.startedAt === (facts.startedAt ?? null)) return true;
+    try {
+      await checkStart(this.#parts, { container, facts, source: engineSource }, call);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind !== "permission_denied") throw error;
+      await this.#parts.runtime.remove(life.runtimeId, call.signal);
+      await this.forgetHeld(container, call, { type: "container_error", reason: plainReason(error) });
+      return false;
+    }
   }
 
   /** Removes the row of a container that is gone; the caller holds it. */
@@ -223,8 +242,9 @@ export class EngineLink {
           return await this.refresh(id, systemCall(signal));
         } catch (error) {
           if (!(error instanceof Failure)) throw error;
-          // A lost engine is compared with all rows when it is back.
-          if (signal.aborted || this.#state.kind === "lost") return;
+          // A lost engine is compared with all rows when it is back; one that refuses is being compared, or was.
+          const lost = this.#state.kind === "lost" && error.details.reason === "RUNTIME_UNAVAILABLE";
+          if (signal.aborted || lost) return;
         }
         await bell.wait(retryMs);
       }
@@ -250,6 +270,7 @@ export class EngineLink {
       if (this.#parts.locks.held(id)) this.refreshSoon(id);
       else await this.#refreshOrLater(id, call);
     }
+    await removeOrphans(this.#parts, call.signal);
   }
 
   /** One container that the engine can't handle must not keep all others unknown. */

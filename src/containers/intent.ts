@@ -1,4 +1,5 @@
 import { Failure } from "../failure.ts";
+import { holdingsOf } from "../sessions/holdings.ts";
 import { type Activity, activityAt, activityTable, type Session, sessionTable } from "../sessions/session.ts";
 import { type Answer, answered, answerOf, answerTable, type OnceKey } from "../store/answers.ts";
 import { type Counter, counterTable, moved } from "../store/counters.ts";
@@ -12,10 +13,17 @@ import {
   openContainers,
 } from "./container.ts";
 import type { ContainerLimits } from "./container-limits.ts";
-import { type ContainerDefaults, type HardenedSpec, hardenedSpec } from "./policy.ts";
+import { holdingMore } from "./holding.ts";
+import { type ContainerDefaults, type Findings, type HardenedSpec, judgeContainer } from "./policy.ts";
+import { refusal } from "./refusal.ts";
 
 /** What becomes of a request for a container. */
-export type Intent = NewIntent | Repeated;
+export type Intent = NewIntent | Repeated | Refused;
+
+/** Policy does not allow it, and the log has that. */
+interface Refused {
+  readonly refused: Failure;
+}
 
 /** The request's idempotency key was used before. */
 export interface Repeated {
@@ -44,42 +52,73 @@ export function intendContainer(
     readonly actor: string;
     readonly limits: ContainerLimits;
     readonly defaults: ContainerDefaults;
+    readonly found: Findings;
     readonly noticeMs: number;
+    readonly correlationId: string;
+    /** The part that speaks. */
+    readonly source: string;
   },
 ): Decision<Intent> {
   const { session } = loaded;
-  const { id, config, once, at } = wanted;
+  const { id, once, at } = wanted;
   const again = once && answered(loaded.answer, once, at);
   // as: answers of this kind are made below, from an id
   if (again !== undefined) return unchanged({ again: again as ContainerId, answerRow: once?.row ?? "" });
   refuseTooMany(loaded, wanted.limits);
-  const hardened = hardenedSpec(config, { session: session.config, defaults: wanted.defaults });
+  const verdict = judgeContainer(wanted.config, {
+    session,
+    used: holdingsOf(session).limits,
+    defaults: wanted.defaults,
+    found: wanted.found,
+  });
+  if (verdict.kind === "refused") {
+    const { failure, events } = refusal(verdict.refusals, { ...wanted, session });
+    // Nothing changes but the log, which keeps what was tried.
+    return changed({ refused: failure }, [], events);
+  }
+  const hardened = verdict.spec;
+  const config = storedConfig(wanted.config, hardened);
   const container: Container = {
     id,
     sessionId: session.id,
     name: engineName(id),
-    config: {
-      ...config,
-      limits: {
-        nanoCpu: hardened.limits.nanoCpu,
-        memoryBytes: hardened.limits.memoryBytes,
-        memorySwap: hardened.limits.memorySwapBytes,
-        pidsLimit: hardened.limits.pids,
-      },
-      networkMode: hardened.networkMode,
-      restart: { ...config.restart, name: hardened.restart.name },
-    },
+    config,
     createdAt: at,
     answerRow: once?.row ?? "",
     life: { state: "creating" },
   };
   return changed({ container, hardened }, [
     put(containerTable, container),
-    put(sessionTable, { ...session, containerIds: [...session.containerIds, id] }),
+    put(sessionTable, {
+      ...session,
+      containerIds: [...session.containerIds, id],
+      holdings: holdingMore(session, { id, config, maxVolumes: wanted.limits.maxVolumes }),
+    }),
     put(activityTable, activityAt(session, at, { before: loaded.activity, noticeMs: wanted.noticeMs })),
     put(counterTable, moved(loaded.open, openContainers, 1)),
     ...(once ? [put(answerTable, answerOf(once, id, at))] : []),
   ]);
+}
+
+/** What a container is shown with, and what counts against its session: with all that was filled in. */
+function storedConfig(config: ContainerConfig, hardened: HardenedSpec): ContainerConfig {
+  return {
+    ...config,
+    limits: {
+      nanoCpu: hardened.limits.nanoCpu,
+      memoryBytes: hardened.limits.memoryBytes,
+      memorySwap: hardened.limits.memorySwapBytes,
+      pidsLimit: hardened.limits.pids,
+    },
+    mounts: config.mounts.map((mount, index) => {
+      const made = hardened.mounts[index];
+      // Without symbolic links, so that what it got can be told from what it was to get at any later start.
+      return made?.kind === "bind" ? { ...mount, source: made.source } : mount;
+    }),
+    ports: hardened.ports,
+    networkMode: hardened.networkMode === "none" ? "none" : "bridge",
+    restart: { ...config.restart, name: hardened.restart.name },
+  };
 }
 
 function refuseTooMany(

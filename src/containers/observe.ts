@@ -12,6 +12,7 @@ import {
   containerTable,
   openContainers,
 } from "./container.ts";
+import { holdingLess } from "./holding.ts";
 
 /** The part that speaks in events of what the engine did by itself. */
 export const engineSource = "containers";
@@ -69,7 +70,8 @@ export function forget(
   ];
   if (session !== undefined) {
     const containerIds = session.containerIds.filter((id) => id !== container.id);
-    rows.push(put(sessionTable, { ...session, containerIds }));
+    const holdings = holdingLess(session, container);
+    rows.push(put(sessionTable, { ...session, containerIds, holdings }));
   }
   // The same request may try again what was never made, also when a crash was the reason.
   if (container.life.state === "creating" && container.answerRow !== "") {

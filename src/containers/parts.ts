@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
 import type { ContainerLimits } from "./container-limits.ts";
+import type { GuardedPath } from "./mount-policy.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
 import type { ContainerDefaults } from "./policy.ts";
 import type { Readings } from "./readings.ts";
@@ -22,6 +23,8 @@ export interface ContainerParts {
   readonly install: string;
   readonly limits: ContainerLimits;
   readonly defaults: ContainerDefaults;
+  /** What of this server no container gets. */
+  readonly guarded: readonly GuardedPath[];
   readonly times: ContainerTimes;
   readonly readings: Readings;
   /** Counts as activity of the session. */

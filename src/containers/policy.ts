@@ -1,7 +1,10 @@
-import { Failure, type FieldViolation } from "../failure.ts";
-import type { ContainerSpec, LimitSpec } from "../runtime/runtime.ts";
-import type { ResourceLimits, SessionConfig } from "../sessions/session.ts";
+import type { ContainerSpec } from "../runtime/runtime.ts";
+import type { ResourceLimits, Session, SessionConfig } from "../sessions/session.ts";
 import type { ContainerConfig } from "./container.ts";
+import { limitsFor } from "./limit-policy.ts";
+import { type FoundPath, type GuardedPath, mountsFor } from "./mount-policy.ts";
+import { type FoundNetwork, networksFor } from "./network-policy.ts";
+import type { Refusal } from "./refusal.ts";
 
 /** What a container gets that asks for nothing, in a session that asks for nothing. */
 export interface ContainerDefaults {
@@ -10,46 +13,67 @@ export interface ContainerDefaults {
   readonly pids: bigint;
   /** How much of its output the engine keeps. */
   readonly logBytes: number;
+  /** Host paths at or under which bind mounts may begin, whatever sessions allow. */
+  readonly allowedPaths: readonly string[];
+}
+
+/** What was looked up of host and engine before policy is asked. */
+export interface Findings {
+  /** By the sources of bind mounts. */
+  readonly paths: ReadonlyMap<string, FoundPath>;
+  /** By the names of further networks. */
+  readonly networks: ReadonlyMap<string, FoundNetwork>;
+  readonly guarded: readonly GuardedPath[];
 }
 
 /** What policy makes of a config: all of the engine's settings but those that name the container. */
 export type HardenedSpec = Omit<ContainerSpec, "name" | "labels">;
 
+export type Verdict =
+  | { readonly kind: "allowed"; readonly spec: HardenedSpec }
+  /** At least one. */
+  | { readonly kind: "refused"; readonly refusals: readonly Refusal[] };
+
 /**
  * What a container of this session becomes in the engine: closed by default, opened only by what was asked for and is
- * allowed.
- *
- * Failures: PERMISSION_DENIED naming every field that the session's policy refuses; UNIMPLEMENTED naming what this
- * version can't do yet.
+ * allowed. Pure: what host and engine have was looked up before.
  */
-export function hardenedSpec(
+export function judgeContainer(
   config: ContainerConfig,
-  options: { readonly session: SessionConfig; readonly defaults: ContainerDefaults },
-): HardenedSpec {
-  const { session, defaults } = options;
-  const refusals = [
-    ...imageRefusals(config, session),
-    ...limitRefusals(config, session),
-    ...mountRefusals(config, session),
-  ];
-  if (refusals.length > 0) {
-    const named = refusals.map(({ field, description }) => `${field} ${description}`).join("; ");
-    throw new Failure("permission_denied", `Cannot create a container of image "${config.image}": ${named}`, {
-      reason: "POLICY_VIOLATION",
-      violations: refusals,
-    });
-  }
-  refuseUnserved(config, session);
-  return {
+  options: {
+    readonly session: Pick<Session, "id" | "config">;
+    /** What the session's containers have together. */
+    readonly used: ResourceLimits;
+    readonly defaults: ContainerDefaults;
+    readonly found: Findings;
+  },
+): Verdict {
+  const { session, used, defaults, found } = options;
+  const { limits, refusals: overLimits } = limitsFor(config.limits, {
+    session: session.config.limits,
+    used,
+    defaults,
+  });
+  const { mounts, refusals: badMounts } = mountsFor(config.mounts, {
+    session,
+    allowedPaths: defaults.allowedPaths,
+    paths: found.paths,
+    guarded: found.guarded,
+  });
+  const { refusals: badNetworks, ...network } = networksFor(config, { session, networks: found.networks });
+  const refusals = [...imageRefusals(config, session.config), ...overLimits, ...badMounts, ...badNetworks];
+  if (refusals.length > 0) return { kind: "refused", refusals };
+  const spec: HardenedSpec = {
     image: config.image,
     command: config.command,
     args: config.args,
     env: config.env,
     workingDir: config.workingDir,
-    mounts: config.mounts.map(({ target, readOnly }) => ({ kind: "tmpfs", target, readOnly })),
-    ports: [],
-    networkMode: "none",
-    limits: limitsFor(config.limits, { session: session.limits, defaults }),
+    mounts,
+    ...network,
+    ...(network.networkMode === "none" || config.name === "" ? {} : { aliases: [config.name] }),
+    ...(config.name === "" ? {} : { hostname: config.name }),
+    limits,
     restart: { name: restartName(config.restart.name), maximumRetryCount: config.restart.maximumRetryCount },
     readOnlyRootfs: config.readOnlyRootfs,
     dropCapabilities: ["ALL"],
@@ -57,6 +81,7 @@ export function hardenedSpec(
     init: false,
     logBytes: BigInt(defaults.logBytes),
   };
+  return { kind: "allowed", spec };
 }
 
 /** Whether an image is one of `allowed`, where `*` stands for any run of characters; any image when the list is empty. */
@@ -88,90 +113,15 @@ function matchesWildcard(text: string, pattern: string): boolean {
   return text.length - last.length >= at && text.endsWith(last);
 }
 
-function imageRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
+function imageRefusals(config: ContainerConfig, session: SessionConfig): readonly Refusal[] {
   if (imageAllowed(config.image, session.allowedImages)) return [];
   return [
     {
+      kind: "denied",
       field: "config.image",
-      description: `is "${config.image}"; the session allows ${session.allowedImages.join(", ")}`,
+      description: `is "${config.image}"; the session allows ${session.allowedImages.slice(0, 16).join(", ")}`,
     },
   ];
-}
-
-/** A container may not ask for more than its session has. */
-function limitRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
-  const pairs = [
-    ["nano_cpu", config.limits.nanoCpu, session.limits.nanoCpu],
-    ["memory_bytes", config.limits.memoryBytes, session.limits.memoryBytes],
-    ["pids_limit", config.limits.pidsLimit, session.limits.pidsLimit],
-  ] as const;
-  const swap = config.limits.memorySwap;
-  // Swap counts together with memory, so a limit on memory alone is one on both.
-  const mostSwap = session.limits.memorySwap === 0n ? session.limits.memoryBytes : session.limits.memorySwap;
-  return [...pairs, ["memory_swap", swap === -1n ? endless : swap, mostSwap] as const]
-    .filter(([, asked, most]) => most > 0n && asked > most)
-    .map(([name, asked, most]) => ({
-      field: `config.resource_limits.${name}`,
-      description: `is ${asked === endless ? -1n : asked}; the session has ${most}`,
-    }));
-}
-
-/** More than any number that the wire can carry. */
-const endless = 2n ** 63n;
-
-function mountRefusals(config: ContainerConfig, session: SessionConfig): readonly FieldViolation[] {
-  // Memory is nothing of the host's that policy would have to guard.
-  const ofHost = config.mounts.some((mount) => mount.type !== "tmpfs");
-  if (!ofHost || session.policy.allowVolumeMount) return [];
-  return [
-    {
-      field: "config.mounts",
-      description: "are not allowed: the session's policy has no allow_volume_mount",
-    },
-  ];
-}
-
-function refuseUnserved(config: ContainerConfig, session: SessionConfig): void {
-  const unserved: string[] = [];
-  if (config.mounts.some((mount) => mount.type !== "tmpfs"))
-    unserved.push("config.mounts of another type than TMPFS");
-  if (config.ports.length > 0) unserved.push("config.ports");
-  if (config.networks.length > 0) unserved.push("config.networks");
-  if (!["", "none"].includes(config.networkMode))
-    unserved.push(`config.network_mode "${config.networkMode.slice(0, 64)}"`);
-  if (session.policy.allowNetwork && config.networkMode === "") unserved.push("policy.allow_network");
-  if (session.policy.requireApproval) unserved.push("policy.require_approval");
-  if (unserved.length === 0) return;
-  throw new Failure(
-    "unimplemented",
-    `Cannot create a container with ${unserved.join(", ")}: this version does not serve it yet`,
-  );
-}
-
-function limitsFor(
-  asked: ResourceLimits,
-  options: { readonly session: ResourceLimits; readonly defaults: ContainerDefaults },
-): LimitSpec {
-  const { session, defaults } = options;
-  const memoryBytes = limitFor(asked.memoryBytes, session.memoryBytes, defaults.memoryBytes);
-  return {
-    nanoCpu: limitFor(asked.nanoCpu, session.nanoCpu, defaults.nanoCpu),
-    memoryBytes,
-    // Without swap unless it was asked for: swap would let a container use more than its limit says.
-    memorySwapBytes:
-      asked.memorySwap !== 0n
-        ? asked.memorySwap
-        : session.memorySwap !== 0n
-          ? session.memorySwap
-          : memoryBytes,
-    pids: limitFor(asked.pidsLimit, session.pidsLimit, defaults.pids),
-  };
-}
-
-/** What was asked for; else the default, or the session's own limit where that is less or more telling. */
-function limitFor(asked: bigint, session: bigint, fallback: bigint): bigint {
-  if (asked > 0n) return asked;
-  return session > 0n ? session : fallback;
 }
 
 function restartName(name: string): ContainerSpec["restart"]["name"] {

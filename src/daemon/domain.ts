@@ -108,6 +108,7 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
     install: store.install,
     limits: {
       maxContainers: limits.maxContainers,
+      maxVolumes: limits.maxVolumes,
       maxLabels: sessions.maxLabels,
       maxLabelKeyLength: sessions.maxLabelKeyLength,
       maxLabelValueLength: sessions.maxLabelValueLength,
@@ -117,7 +118,12 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
       memoryBytes: BigInt(limits.defaultMemoryBytes),
       pids: BigInt(limits.defaultPids),
       logBytes: limits.maxLogBytes,
+      allowedPaths: pathsOf(limits.allowedPaths),
     },
+    guarded: [
+      { path: config.dataDir, what: "the server's data folder" },
+      { path: config.grpc.socketPath, what: "the server's socket" },
+    ],
     times: {
       operationMs: limits.operationTimeoutMs,
       pullMs: limits.pullTimeoutMs,
@@ -133,6 +139,10 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
 /** The setting's own check has seen that these are numbers. */
 function marksOf(percents: string): readonly number[] {
   return percents === "" ? [] : percents.split(",").map(Number);
+}
+
+function pathsOf(list: string): readonly string[] {
+  return list.split(":").filter((path) => path !== "");
 }
 
 /** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */

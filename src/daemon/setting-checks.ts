@@ -39,3 +39,8 @@ export function dockerHostProblem(value: string): string | undefined {
   if (scheme === undefined || ["unix", "tcp", "http", "https"].includes(scheme)) return undefined;
   return `must be unix://, tcp://, http:// or https://; "${scheme}" is not spoken`;
 }
+
+export function pathListProblem(value: string): string | undefined {
+  const wrong = value.split(":").find((path) => value !== "" && !path.startsWith("/"));
+  return wrong === undefined ? undefined : `must be absolute paths with colons between them, not "${wrong}"`;
+}

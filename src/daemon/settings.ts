@@ -1,5 +1,11 @@
 import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
-import { dataDir, dockerHostProblem, marksProblem, socketPathProblem } from "./setting-checks.ts";
+import {
+  dataDir,
+  dockerHostProblem,
+  marksProblem,
+  pathListProblem,
+  socketPathProblem,
+} from "./setting-checks.ts";
 
 /**
  * Everything that can be configured. The shape is that of `Config`; names follow from it: `grpc.socketPath` is
@@ -192,6 +198,11 @@ export const settings = {
       min: 1,
       max: 100_000,
     }),
+    maxVolumes: integer("Named volumes of one session.", { default: 64, min: 1, max: 10_000 }),
+    allowedPaths: text(
+      "Host paths at or under which bind mounts may begin, with colons between them, whatever a session's policy allows; empty: none may.",
+      { default: "/", check: pathListProblem },
+    ),
     maxExecs: integer("Commands at once in containers, over all sessions.", {
       default: 256,
       min: 1,

@@ -101,6 +101,7 @@ export function containerConfigOf(wire: WireConfig | undefined): ContainerConfig
   const { name = "", maximumRetryCount = 0, timeoutNs = 0n } = wire.restartPolicy ?? {};
   return {
     image: wire.image,
+    name: wire.name,
     command: wire.command,
     args: wire.args,
     env: wire.env,
@@ -180,6 +181,7 @@ function toWireConfig({ config, life }: Container) {
   const ports = life.state === "creating" ? config.ports : life.ports;
   return {
     image: config.image,
+    name: config.name,
     command: [...config.command],
     args: [...config.args],
     env: { ...config.env },

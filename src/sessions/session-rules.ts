@@ -3,6 +3,7 @@ import { Failure } from "../failure.ts";
 import { type Answer, answered, answerOf, answerTable, type OnceKey } from "../store/answers.ts";
 import { type Counter, counterTable, moved } from "../store/counters.ts";
 import { changed, type Decision, put, unchanged } from "../store/store.ts";
+import { holdsBesideContainers } from "./holdings.ts";
 import {
   type Activity,
   activityAt,
@@ -82,7 +83,7 @@ export function updateSession(
 }
 
 /**
- * Begins the end of a session: one that has no containers is closed at once, one that has some when they are removed.
+ * Begins the end of a session: one that has nothing in the engine is closed at once, the others when that is removed.
  * Closing twice is what a retry looks like, and changes nothing.
  */
 export function closeSession(
@@ -96,7 +97,9 @@ export function closeSession(
   const { session } = loaded;
   if (session.life.state !== "active") return unchanged(session);
   const closing: Closing = { reason: close.reason, by: close.actor, since: close.at };
-  if (session.containerIds.length === 0) return closed(loaded, closing, close);
+  if (session.containerIds.length === 0 && !holdsBesideContainers(session)) {
+    return closed(loaded, closing, close);
+  }
   const next: Session = { ...session, life: { state: "closing", ...closing }, updatedAt: close.at };
   return changed(
     next,
@@ -111,7 +114,7 @@ export function closeSession(
   );
 }
 
-/** Ends a closing session whose containers are gone; one that has some left stays as it is, for another look. */
+/** Ends a closing session whose containers are gone, and all else that it had in the engine; one that has some left stays as it is, for another look. */
 export function finishClosing(
   loaded: {
     readonly session: Session | undefined;
@@ -156,6 +159,7 @@ function closed(
   const { reason, by, since } = closing;
   const next: Session = {
     ...loaded.session,
+    holdings: undefined,
     life: { state: "closed", reason, by, since, at: close.at },
     updatedAt: close.at,
   };

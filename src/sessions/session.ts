@@ -16,6 +16,20 @@ export interface Session {
   readonly updatedAt: Instant;
   /** In the order of their creation; those that were removed are not in it. */
   readonly containerIds: readonly string[];
+  /** Absent: nothing. */
+  readonly holdings?: Holdings | undefined;
+}
+
+/** What a session has of the engine besides its containers' ids. */
+export interface Holdings {
+  /** The limits of its containers together; swap without end counts as more than any number of the wire. */
+  readonly limits: ResourceLimits;
+  /** Ids of those containers that have a name of their own, by it. */
+  readonly names: Readonly<Record<string, string>>;
+  /** Whether the engine may have a network of its own for it. */
+  readonly network: "none" | "own";
+  /** Its volumes that the engine may have, by the names that clients gave them. */
+  readonly volumes: readonly string[];
 }
 
 export interface SessionMetadata {

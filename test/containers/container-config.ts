@@ -5,6 +5,7 @@ import type { SessionConfig } from "../../src/sessions/session.ts";
 export function containerConfig(more: Partial<ContainerConfig> = {}): ContainerConfig {
   return {
     image: "demo:1",
+    name: "",
     command: [],
     args: [],
     env: {},

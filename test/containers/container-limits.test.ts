@@ -3,7 +3,13 @@ import type { ContainerConfig } from "../../src/containers/container.ts";
 import { configViolations } from "../../src/containers/container-limits.ts";
 import { containerConfig } from "./container-config.ts";
 
-const limits = { maxContainers: 10, maxLabels: 2, maxLabelKeyLength: 8, maxLabelValueLength: 8 };
+const limits = {
+  maxContainers: 10,
+  maxVolumes: 4,
+  maxLabels: 2,
+  maxLabelKeyLength: 8,
+  maxLabelValueLength: 8,
+};
 
 describe("configViolations()", () => {
   test("finds nothing wrong with a config at its bounds", () => {
@@ -18,7 +24,11 @@ describe("configViolations()", () => {
       restart: { name: "unless-stopped", maximumRetryCount: 0, timeoutNs: 0n },
     });
     expect(configViolations(config, limits)).toEqual([]);
-    const full = containerConfig({ command: ["x".repeat(2 * 1024 * 1024)] });
+    const long = (size: number) => "x".repeat(size);
+    const full = containerConfig({
+      command: [long(131_071)],
+      args: Array.from({ length: 15 }, () => long(131_071)),
+    });
     expect(configViolations(full, limits)).toEqual([]);
   });
 
@@ -42,7 +52,53 @@ describe("configViolations()", () => {
     ["a variable without a name", "config.env", { env: { "": "x" } }],
     ["a variable with = in its name", "config.env", { env: { "A=B": "x" } }],
     ["a NUL in a value", "config.env", { env: { A: "\0" } }],
-    ["too many bytes", "config", { args: ["ü".repeat(1024 * 1024), "x"] }],
+    ["too many bytes", "config", { args: [...Array.from({ length: 32 }, () => "ü".repeat(32 * 1024)), "x"] }],
+    ["a word that is too long", "config.command", { command: ["sh", "x".repeat(131_072)] }],
+    ["an argument that is too long", "config.args", { args: ["ü".repeat(65_536)] }],
+    ["a variable that is too long", "config.env", { env: { A: "x".repeat(131_070) } }],
+    [
+      "less memory than there can be",
+      "config.resource_limits.memory_bytes",
+      withLimits({ memoryBytes: 6_291_455n }),
+    ],
+    ["less swap than there can be", "config.resource_limits.memory_swap", withLimits({ memorySwap: 1n })],
+    ["a name with a slash", "config.name", { name: "a/b" }],
+    ["a name in capitals", "config.name", { name: "Web" }],
+    ["a name that is too long", "config.name", { name: "a".repeat(64) }],
+    ["a name with - at its end", "config.name", { name: "a-" }],
+    ["another mode", "config.network_mode", { networkMode: "my-net" }],
+    ["a network's name with a slash", "config.networks[0]", { networks: ["a/b"] }],
+    ["a network twice", "config.networks[1]", { networks: ["a", "a"] }],
+    ["networks without a network", "config.networks", { networkMode: "none", networks: ["a"] }],
+    ["ports without a network", "config.ports", { networkMode: "none", ports: [port()] }],
+    ["a port of 0", "config.ports[0].container_port", { ports: [port({ containerPort: 0 })] }],
+    ["a port of 65536", "config.ports[0].container_port", { ports: [port({ containerPort: 65_536 })] }],
+    ["a negative host port", "config.ports[0].host_port", { ports: [port({ hostPort: -1 })] }],
+    ["a host port of 65536", "config.ports[0].host_port", { ports: [port({ hostPort: 65_536 })] }],
+    ["another protocol", "config.ports[0].protocol", { ports: [port({ protocol: "icmp" })] }],
+    ["an address that is a name", "config.ports[0].host_ip", { ports: [port({ hostIp: "localhost" })] }],
+    ["an address with a zone", "config.ports[0].host_ip", { ports: [port({ hostIp: "fe80::1%eth0" })] }],
+    ["too many ports", "config.ports", { ports: Array.from({ length: 257 }, () => port()) }],
+    ["a mount of no type", "config.mounts[0].type", { mounts: [{ ...mount("/a"), type: "unspecified" }] }],
+    ["a mount over the root", "config.mounts[0].target", { mounts: [mount("/a/..//.")] }],
+    ["a mount in /proc", "config.mounts[0].target", { mounts: [mount("/x/../proc/1")] }],
+    ["memory with a source", "config.mounts[0].source", { mounts: [{ ...mount("/a"), source: "/b" }] }],
+    [
+      "a path that is relative",
+      "config.mounts[0].source",
+      { mounts: [{ ...mount("/a"), type: "bind", source: "b" }] },
+    ],
+    [
+      "a path with a NUL",
+      "config.mounts[0].source",
+      { mounts: [{ ...mount("/a"), type: "bind", source: "/b\0" }] },
+    ],
+    ["no path", "config.mounts[0].source", { mounts: [{ ...mount("/a"), type: "bind", source: "" }] }],
+    [
+      "a volume with a slash",
+      "config.mounts[0].source",
+      { mounts: [{ ...mount("/a"), type: "volume", source: "a/b" }] },
+    ],
     ["a relative folder", "config.working_dir", { workingDir: "work" }],
     ["a folder that is too long", "config.working_dir", { workingDir: `/${"w".repeat(4_096)}` }],
     ["a NUL in the folder", "config.working_dir", { workingDir: "/a\0" }],
@@ -60,12 +116,40 @@ describe("configViolations()", () => {
     [
       "a mount from far too long a source",
       "config.mounts[0].source",
-      { mounts: [{ ...mount("/a"), source: "s".repeat(4_097) }] },
+      { mounts: [{ ...mount("/a"), type: "bind", source: `/${"s".repeat(4_096)}` }] },
     ],
   ];
   test.each(wrong)("names %s", (_, field, more) => {
     const own = field.startsWith("config.labels[") ? { ...limits, maxLabelKeyLength: 99 } : limits;
     expect(configViolations(containerConfig(more), own).map((violation) => violation.field)).toEqual([field]);
+  });
+
+  test("names both mounts of one place, and both ports of one", () => {
+    const mounts = [mount("/data"), mount("/other"), mount("/x/..//data/")];
+    const ports = [port({ hostPort: 80 }), port({ hostPort: 80, hostIp: "127.0.0.1", protocol: "tcp" })];
+    expect(configViolations(containerConfig({ mounts, ports }), limits)).toEqual([
+      {
+        field: "config.mounts[0].target",
+        description: 'is "/data", the same place as config.mounts[2].target',
+      },
+      {
+        field: "config.mounts[2].target",
+        description: 'is "/x/..//data/", the same place as config.mounts[0].target',
+      },
+      { field: "config.ports[0].host_port", description: "is 80, the same as config.ports[1].host_port" },
+      { field: "config.ports[1].host_port", description: "is 80, the same as config.ports[0].host_port" },
+    ]);
+  });
+
+  test("lets one port be bound at several addresses and for several protocols, and any number be chosen", () => {
+    const ports = [
+      port({ hostPort: 53 }),
+      port({ hostPort: 53, protocol: "udp" }),
+      port({ hostPort: 53, hostIp: "::1" }),
+      port({ hostPort: 0 }),
+      port({ hostPort: 0 }),
+    ];
+    expect(configViolations(containerConfig({ ports }), limits)).toEqual([]);
   });
 
   test("names all that is wrong at once", () => {
@@ -90,4 +174,8 @@ function withRestart(some: Partial<ContainerConfig["restart"]>): Partial<Contain
 
 function mount(target: string) {
   return { type: "tmpfs", source: "", target, readOnly: false } as const;
+}
+
+function port(more: Partial<ContainerConfig["ports"][number]> = {}) {
+  return { containerPort: 80, hostPort: 0, protocol: "", hostIp: "", ...more };
 }

@@ -1,14 +1,52 @@
 import { describe, expect, test } from "bun:test";
 import type { ContainerConfig } from "../../src/containers/container.ts";
-import { hardenedSpec, imageAllowed } from "../../src/containers/policy.ts";
-import { Failure } from "../../src/failure.ts";
+import type { FoundPath } from "../../src/containers/mount-policy.ts";
+import type { FoundNetwork } from "../../src/containers/network-policy.ts";
+import { type HardenedSpec, imageAllowed, judgeContainer } from "../../src/containers/policy.ts";
+import type { Refusal } from "../../src/containers/refusal.ts";
+import type { ResourceLimits, SessionId } from "../../src/sessions/session.ts";
 import { containerConfig, sessionConfig } from "./container-config.ts";
 
-const defaults = { nanoCpu: 1_000_000_000n, memoryBytes: 512n << 20n, pids: 256n, logBytes: 65_536 };
+const mb = 1n << 20n;
+const none: ResourceLimits = { nanoCpu: 0n, memoryBytes: 0n, memorySwap: 0n, pidsLimit: 0n };
+const specLimits = { nanoCpu: 1_000_000_000n, memoryBytes: 0n, memorySwapBytes: 0n, pids: 256n };
+const server = { nanoCpu: 1_000_000_000n, memoryBytes: 512n * mb, pids: 256n, logBytes: 65_536 };
 
-describe("hardenedSpec()", () => {
-  test("closes a container that asks for nothing", () => {
-    expect(hardenedSpec(containerConfig(), { session: sessionConfig(), defaults })).toEqual({
+/** What is on the host of these tests, by the sources that mounts name. */
+const paths: Readonly<Record<string, FoundPath>> = {
+  "/data": there("/data"),
+  "/data/in": there("/data/in"),
+  "/data/../data/in/": there("/data/in"),
+  "/data/link": there("/etc"),
+  "/elsewhere/link": there("/data/in"),
+  "/database": there("/database"),
+  "/etc": there("/etc"),
+  "/data/socket": { kind: "there", path: "/data/socket", guarded: "is the container engine's socket" },
+  "/data/gone": { kind: "missing" },
+  "/gone": { kind: "missing" },
+  "/data/hidden": { kind: "hidden", reason: "the server can't look at it (EACCES)" },
+  "/": there("/"),
+  "/proc/1": there("/proc/1"),
+  "/srv": there("/srv"),
+  "/srv/own": there("/srv/own"),
+  "/srv/own/data": there("/srv/own/data"),
+};
+const guarded = [
+  { path: "/proc", what: "the kernel's /proc" },
+  { path: "/srv/own", what: "the server's data folder" },
+];
+const networks: Readonly<Record<string, FoundNetwork>> = { shared: "free", theirs: "of_a_session" };
+
+interface Given {
+  readonly config?: Partial<ContainerConfig>;
+  readonly session?: Parameters<typeof sessionConfig>[0];
+  readonly used?: Partial<ResourceLimits>;
+  readonly allowedPaths?: readonly string[];
+}
+
+describe("judgeContainer() allows", () => {
+  test("a container that asks for nothing, and closes it", () => {
+    expect(allowed({})).toEqual({
       image: "demo:1",
       command: [],
       args: [],
@@ -17,7 +55,8 @@ describe("hardenedSpec()", () => {
       mounts: [],
       ports: [],
       networkMode: "none",
-      limits: { nanoCpu: 1_000_000_000n, memoryBytes: 512n << 20n, memorySwapBytes: 512n << 20n, pids: 256n },
+      networks: [],
+      limits: { nanoCpu: 1_000_000_000n, memoryBytes: 512n * mb, memorySwapBytes: 512n * mb, pids: 256n },
       restart: { name: "no", maximumRetryCount: 0 },
       readOnlyRootfs: false,
       dropCapabilities: ["ALL"],
@@ -27,128 +66,346 @@ describe("hardenedSpec()", () => {
     });
   });
 
-  test("hands on what was asked for exactly", () => {
-    const config = containerConfig({
-      image: "python:3.11-slim",
-      command: ["python", "-c"],
-      args: ["print('ü')", ""],
-      env: { A: "b=c", EMPTY: "" },
-      workingDir: "/work dir",
-      limits: { nanoCpu: 500_000_000n, memoryBytes: 1024n ** 3n * 102n, memorySwap: -1n, pidsLimit: 7n },
-      restart: { name: "on-failure", maximumRetryCount: 3, timeoutNs: 0n },
-      readOnlyRootfs: true,
-      networkMode: "none",
-      mounts: [{ type: "tmpfs", source: "", target: "/scratch", readOnly: false }],
-    });
-    const session = sessionConfig({ policy: { allowVolumeMount: true } });
-    expect(hardenedSpec(config, { session, defaults })).toMatchObject({
-      image: "python:3.11-slim",
-      command: ["python", "-c"],
-      args: ["print('ü')", ""],
-      env: { A: "b=c", EMPTY: "" },
-      workingDir: "/work dir",
-      limits: {
-        nanoCpu: 500_000_000n,
-        memoryBytes: 1024n ** 3n * 102n,
-        memorySwapBytes: -1n,
-        pids: 7n,
+  const table: readonly [string, Given, Partial<HardenedSpec>][] = [
+    [
+      "what was asked for, exactly",
+      {
+        config: {
+          image: "python:3.11-slim",
+          command: ["python", "-c"],
+          args: ["print('ü')", ""],
+          env: { A: "b=c", EMPTY: "" },
+          workingDir: "/work dir",
+          limits: { nanoCpu: 500_000_000n, memoryBytes: 1024n ** 3n * 102n, memorySwap: -1n, pidsLimit: 7n },
+          restart: { name: "on-failure", maximumRetryCount: 3, timeoutNs: 0n },
+          readOnlyRootfs: true,
+          networkMode: "none",
+          mounts: [mount("tmpfs", "", "/scratch")],
+        },
       },
-      restart: { name: "on-failure", maximumRetryCount: 3 },
-      readOnlyRootfs: true,
-      mounts: [{ kind: "tmpfs", target: "/scratch", readOnly: false }],
-      dropCapabilities: ["ALL"],
-      noNewPrivileges: true,
-    });
-  });
-
-  test("gives a container that names no limits its session's", () => {
-    const session = sessionConfig({
-      limits: { nanoCpu: 2_000_000_000n, memoryBytes: 64n << 20n, pidsLimit: 10n },
-    });
-    expect(hardenedSpec(containerConfig(), { session, defaults }).limits).toEqual({
-      nanoCpu: 2_000_000_000n,
-      memoryBytes: 64n << 20n,
-      memorySwapBytes: 64n << 20n,
-      pids: 10n,
-    });
-  });
-
-  const overLimits: readonly [string, Partial<ContainerConfig["limits"]>][] = [
-    ["config.resource_limits.nano_cpu", { nanoCpu: 1_000_001n }],
-    ["config.resource_limits.memory_bytes", { memoryBytes: 1_001n, memorySwap: 1_000n }],
-    ["config.resource_limits.pids_limit", { pidsLimit: 11n }],
-    ["config.resource_limits.memory_swap", { memorySwap: 1_001n }],
-    ["config.resource_limits.memory_swap", { memorySwap: -1n }],
+      {
+        image: "python:3.11-slim",
+        command: ["python", "-c"],
+        args: ["print('ü')", ""],
+        env: { A: "b=c", EMPTY: "" },
+        workingDir: "/work dir",
+        limits: { nanoCpu: 500_000_000n, memoryBytes: 1024n ** 3n * 102n, memorySwapBytes: -1n, pids: 7n },
+        restart: { name: "on-failure", maximumRetryCount: 3 },
+        readOnlyRootfs: true,
+        mounts: [{ kind: "tmpfs", target: "/scratch", readOnly: false }],
+      },
+    ],
+    [
+      "limits that are not named: the default where the session has more",
+      { session: { limits: { nanoCpu: 2_000_000_000n, memoryBytes: 1024n * mb, pidsLimit: 1_000n } } },
+      { limits: { nanoCpu: 1_000_000_000n, memoryBytes: 512n * mb, memorySwapBytes: 512n * mb, pids: 256n } },
+    ],
+    [
+      "limits that are not named: what is left of the session's where that is less",
+      {
+        session: { limits: { nanoCpu: 2_000_000_000n, memoryBytes: 640n * mb, pidsLimit: 100n } },
+        used: { nanoCpu: 1_500_000_000n, memoryBytes: 600n * mb, memorySwap: 600n * mb, pidsLimit: 90n },
+      },
+      { limits: { nanoCpu: 500_000_000n, memoryBytes: 40n * mb, memorySwapBytes: 40n * mb, pids: 10n } },
+    ],
+    [
+      "all that is left",
+      {
+        config: { limits: { nanoCpu: 1n, memoryBytes: 10n * mb, memorySwap: 0n, pidsLimit: 3n } },
+        session: { limits: { nanoCpu: 10n, memoryBytes: 64n * mb, pidsLimit: 4n } },
+        used: { nanoCpu: 9n, memoryBytes: 54n * mb, memorySwap: 54n * mb, pidsLimit: 1n },
+      },
+      { limits: { nanoCpu: 1n, memoryBytes: 10n * mb, memorySwapBytes: 10n * mb, pids: 3n } },
+    ],
+    [
+      "swap where the session has it",
+      {
+        config: { limits: { ...none, memoryBytes: 10n * mb, memorySwap: 20n * mb } },
+        session: { limits: { memoryBytes: 10n * mb, memorySwap: 20n * mb } },
+      },
+      { limits: { ...specLimits, memoryBytes: 10n * mb, memorySwapBytes: 20n * mb } },
+    ],
+    [
+      "swap without end where the session has that",
+      {
+        config: { limits: { ...none, memoryBytes: 10n * mb, memorySwap: -1n } },
+        session: { limits: { memoryBytes: 10n * mb, memorySwap: -1n } },
+        used: { memorySwap: 2n ** 63n },
+      },
+      { limits: { ...specLimits, memoryBytes: 10n * mb, memorySwapBytes: -1n } },
+    ],
+    [
+      "no more memory than the swap that includes it",
+      { config: { limits: { ...none, memorySwap: 20n * mb } } },
+      { limits: { ...specLimits, memoryBytes: 20n * mb, memorySwapBytes: 20n * mb } },
+    ],
+    [
+      "the session's network, with the name as alias and hostname",
+      { config: { name: "web" }, session: { policy: { allowNetwork: true } } },
+      { networkMode: "baaaht-s1", networks: [], aliases: ["web"], hostname: "web" },
+    ],
+    [
+      "no network where the container wants none",
+      { config: { name: "web", networkMode: "none" }, session: { policy: { allowNetwork: true } } },
+      { networkMode: "none", hostname: "web" },
+    ],
+    [
+      "a further network that the session names",
+      {
+        config: { networks: ["shared"], networkMode: "bridge" },
+        session: { policy: { allowNetwork: true, allowedNetworks: ["shared"] } },
+      },
+      { networkMode: "baaaht-s1", networks: ["shared"] },
+    ],
+    [
+      "ports, reached from this host alone unless it is asked for otherwise",
+      {
+        config: {
+          ports: [
+            { containerPort: 80, hostPort: 0, protocol: "", hostIp: "" },
+            { containerPort: 53, hostPort: 5353, protocol: "udp", hostIp: "0.0.0.0" },
+          ],
+        },
+        session: { policy: { allowNetwork: true } },
+      },
+      {
+        ports: [
+          { containerPort: 80, hostPort: 0, protocol: "tcp", hostIp: "127.0.0.1" },
+          { containerPort: 53, hostPort: 5353, protocol: "udp", hostIp: "0.0.0.0" },
+        ],
+      },
+    ],
+    [
+      "volumes of the session's own, with and without a name",
+      {
+        config: { mounts: [mount("volume", "cache", "/a/../cache"), mount("volume", "", "/b")] },
+        session: { policy: { allowVolumeMount: true } },
+      },
+      {
+        mounts: [
+          { kind: "volume", source: "baaaht-s1-cache", target: "/cache", readOnly: false },
+          { kind: "volume", source: "", target: "/b", readOnly: false },
+        ],
+      },
+    ],
+    [
+      "paths at and under the allowed ones, by their real names",
+      {
+        config: {
+          mounts: [
+            mount("bind", "/data", "/a"),
+            { ...mount("bind", "/data/../data/in/", "/b"), readOnly: true },
+            mount("bind", "/elsewhere/link", "/c"),
+          ],
+        },
+        session: { policy: { allowVolumeMount: true, allowedPaths: ["/other", "/x/../data/"] } },
+      },
+      {
+        mounts: [
+          { kind: "bind", source: "/data", target: "/a", readOnly: false },
+          { kind: "bind", source: "/data/in", target: "/b", readOnly: true },
+          { kind: "bind", source: "/data/in", target: "/c", readOnly: false },
+        ],
+      },
+    ],
   ];
-  test.each(overLimits)("refuses more than the session has: %s", (field, limits) => {
-    const session = sessionConfig({ limits: { nanoCpu: 1_000_000n, memoryBytes: 1_000n, pidsLimit: 10n } });
-    const config = containerConfig({ limits: { ...containerConfig().limits, ...limits } });
-    const failure = refusal(() => hardenedSpec(config, { session, defaults }));
-    expect(failure.kind).toBe("permission_denied");
-    expect(failure.details.violations?.map((violation) => violation.field)).toEqual([field]);
+  test.each(table)("%s", (_, given, expected) => {
+    expect(allowed(given)).toMatchObject(expected);
   });
+});
 
-  test("takes limits that are the session's own, and swap where the session has it", () => {
-    const session = sessionConfig({ limits: { memoryBytes: 1_000n, memorySwap: 2_000n, pidsLimit: 10n } });
-    const limits = { nanoCpu: 0n, memoryBytes: 1_000n, memorySwap: 2_000n, pidsLimit: 10n };
-    expect(hardenedSpec(containerConfig({ limits }), { session, defaults }).limits.memorySwapBytes).toBe(
-      2_000n,
+describe("judgeContainer() refuses", () => {
+  const limits = { nanoCpu: 20_000_000n, memoryBytes: 20n * mb, pidsLimit: 10n };
+  const asks = (more: Partial<ResourceLimits>): Given => ({
+    config: { limits: { ...none, ...more } },
+    session: { limits },
+  });
+  const limit = (name: string) => `config.resource_limits.${name}`;
+  const table: readonly [string, Given, readonly [Refusal["kind"], string, string][]][] = [
+    ["an image", { session: { allowedImages: ["python:*"] } }, [["denied", "config.image", "python:*"]]],
+    [
+      "more processors than the session has",
+      asks({ nanoCpu: 20_000_001n }),
+      [["denied", limit("nano_cpu"), "20000000"]],
+    ],
+    [
+      "more memory than the session has",
+      asks({ memoryBytes: 20n * mb + 1n, memorySwap: 20n * mb }),
+      [["denied", limit("memory_bytes"), "20971520"]],
+    ],
+    [
+      "more processes than the session has",
+      asks({ pidsLimit: 11n }),
+      [["denied", limit("pids_limit"), "10"]],
+    ],
+    [
+      "more swap than the session has memory",
+      asks({ memorySwap: 21n * mb }),
+      [["denied", limit("memory_swap"), "20971520"]],
+    ],
+    ["swap without end", asks({ memorySwap: -1n }), [["denied", limit("memory_swap"), "is -1;"]]],
+    [
+      "what is more than is left",
+      {
+        config: { limits: { nanoCpu: 10_000_001n, memoryBytes: 11n * mb, memorySwap: 0n, pidsLimit: 6n } },
+        session: { limits },
+        used: { nanoCpu: 10_000_000n, memoryBytes: 10n * mb, memorySwap: 10n * mb, pidsLimit: 5n },
+      },
+      [
+        ["exhausted", limit("nano_cpu"), "is 10000001; 10000000 is left of the session's 20000000"],
+        ["exhausted", limit("memory_bytes"), "is 11534336; 10485760 is left of the session's 20971520"],
+        ["exhausted", limit("pids_limit"), "is 6; 5 is left of the session's 10"],
+      ],
+    ],
+    [
+      "more swap than is left",
+      {
+        config: { limits: { ...none, memoryBytes: 10n * mb, memorySwap: 30n * mb } },
+        session: { limits: { memoryBytes: 20n * mb, memorySwap: 40n * mb } },
+        used: { memoryBytes: 10n * mb, memorySwap: 20n * mb },
+      },
+      [["exhausted", limit("memory_swap"), "is 31457280; 20971520 is left of the session's 41943040"]],
+    ],
+    [
+      "to share out what is not left, also after the session's limits were made smaller",
+      {
+        session: { limits },
+        used: { nanoCpu: 15_000_000n, memoryBytes: 30n * mb, memorySwap: 30n * mb, pidsLimit: 10n },
+      },
+      [
+        [
+          "exhausted",
+          limit("nano_cpu"),
+          "is not given; 5000000 is left of the session's 20000000, and 10000000 is the least",
+        ],
+        ["exhausted", limit("memory_bytes"), "0 is left"],
+        ["exhausted", limit("pids_limit"), "0 is left"],
+      ],
+    ],
+    [
+      "mounts of the host and of volumes, not of memory, without allow_volume_mount",
+      {
+        config: {
+          mounts: [mount("tmpfs", "", "/t"), mount("bind", "/data", "/a"), mount("volume", "v", "/b")],
+        },
+      },
+      [
+        ["denied", "config.mounts[1]", "is a bind: the session's policy has no allow_volume_mount"],
+        ["denied", "config.mounts[2]", "is a volume: the session's policy has no allow_volume_mount"],
+      ],
+    ],
+    ["a path where none is allowed", binds(["/data"], []), [["denied", "config.mounts[0].source", "(none)"]]],
+    [
+      "a path beside the allowed ones",
+      binds(["/etc", "/database"]),
+      [denied(0, "/data"), denied(1, "/data")],
+    ],
+    ["a link that leads out", binds(["/data/link"]), [denied(0, "leads elsewhere")]],
+    [
+      "a path that is not there",
+      binds(["/data/gone"]),
+      [["invalid", "config.mounts[0].source", "is not there"]],
+    ],
+    [
+      "a path out of bounds, there or not, in the same words",
+      binds(["/gone"]),
+      [denied(0, "allowed_paths (/data)")],
+    ],
+    ["a path that can't be looked at", binds(["/data/hidden"]), [denied(0, "EACCES")]],
+    ["a path that nobody looked at", binds(["/data/unknown"]), [denied(0, "it was not looked at")]],
+    [
+      "what is guarded, whatever policy says",
+      binds(["/data/socket"], ["/"]),
+      [denied(0, "the container engine's socket")],
+    ],
+    [
+      "what holds, is, or is in what is guarded",
+      binds(["/", "/srv", "/srv/own", "/srv/own/data", "/proc/1"], ["/"]),
+      [
+        denied(0, "holds the kernel's /proc"),
+        denied(1, "holds the server's data folder"),
+        denied(2, "is the server's data folder"),
+        denied(3, "is the server's data folder"),
+        denied(4, "is the kernel's /proc"),
+      ],
+    ],
+    [
+      "a path that the server does not allow",
+      { ...binds(["/data", "/data/in"]), allowedPaths: ["/data/in"] },
+      [denied(0, "runtime.allowed-paths")],
+    ],
+    [
+      "another's network",
+      { config: { networkMode: "host" }, session: { policy: { allowNetwork: true } } },
+      [["denied", "config.network_mode", '"host"']],
+    ],
+    [
+      "another container's network",
+      { config: { networkMode: "container:abc" }, session: { policy: { allowNetwork: true } } },
+      [["denied", "config.network_mode", '"container:abc"']],
+    ],
+    [
+      "a network without allow_network",
+      { config: { networkMode: "bridge" } },
+      [["denied", "config.network_mode", "allow_network"]],
+    ],
+    [
+      "ports and further networks without allow_network",
+      {
+        config: {
+          networks: ["shared"],
+          ports: [{ containerPort: 80, hostPort: 0, protocol: "", hostIp: "" }],
+        },
+        session: { policy: { allowedNetworks: ["shared"] } },
+      },
+      [
+        ["denied", "config.ports", "allow_network"],
+        ["denied", "config.networks[0]", "allow_network"],
+      ],
+    ],
+    [
+      "networks that the session does not name, that are the engine's or a session's, and that are not there",
+      {
+        config: { networks: ["other", "bridge", "theirs", "lost"] },
+        session: { policy: { allowNetwork: true, allowedNetworks: ["shared", "bridge", "theirs", "lost"] } },
+      },
+      [
+        ["denied", "config.networks[0]", "shared, bridge, theirs, lost"],
+        ["denied", "config.networks[1]", "the engine's own"],
+        ["denied", "config.networks[2]", "the network of a session"],
+        ["invalid", "config.networks[3]", "does not have"],
+      ],
+    ],
+    [
+      "all that it refuses, at once",
+      {
+        config: {
+          image: "evil:1",
+          limits: { nanoCpu: 2n, memoryBytes: 2n, memorySwap: 0n, pidsLimit: 2n },
+          mounts: [mount("bind", "/etc", "/host")],
+          networkMode: "host",
+        },
+        session: { allowedImages: ["python:*"], limits: { nanoCpu: 1n, memoryBytes: 1n, pidsLimit: 1n } },
+      },
+      [
+        ["denied", "config.image", ""],
+        ["denied", limit("nano_cpu"), ""],
+        ["denied", limit("memory_bytes"), ""],
+        ["denied", limit("pids_limit"), ""],
+        ["denied", "config.mounts[0]", ""],
+        ["denied", "config.network_mode", ""],
+      ],
+    ],
+  ];
+  test.each(table)("%s", (_, given, expected) => {
+    const verdict = judge(given);
+    const refusals = verdict.kind === "refused" ? verdict.refusals : [];
+    expect(refusals.map(({ kind, field }) => [kind, field])).toEqual(
+      expected.map(([kind, field]) => [kind, field]),
     );
-    const endless = sessionConfig({ limits: { memoryBytes: 1_000n, memorySwap: -1n } });
-    const asked = { ...limits, memorySwap: -1n };
-    expect(
-      hardenedSpec(containerConfig({ limits: asked }), { session: endless, defaults }).limits.memorySwapBytes,
-    ).toBe(-1n);
-  });
-
-  test("names all that it refuses at once", () => {
-    const config = containerConfig({
-      image: "evil:1",
-      limits: { nanoCpu: 2n, memoryBytes: 2n, memorySwap: 0n, pidsLimit: 2n },
-      mounts: [{ type: "bind", source: "/etc", target: "/host", readOnly: true }],
+    expected.forEach(([, , words], index) => {
+      expect(refusals[index]?.description).toContain(words);
     });
-    const session = sessionConfig({
-      allowedImages: ["python:*"],
-      limits: { nanoCpu: 1n, memoryBytes: 1n, pidsLimit: 1n },
-    });
-    const failure = refusal(() => hardenedSpec(config, { session, defaults }));
-    expect(failure.kind).toBe("permission_denied");
-    expect(failure.details.violations?.map(({ field }) => field)).toEqual([
-      "config.image",
-      "config.resource_limits.nano_cpu",
-      "config.resource_limits.memory_bytes",
-      "config.resource_limits.pids_limit",
-      "config.mounts",
-    ]);
-    for (const { field } of failure.details.violations ?? []) expect(failure.message).toContain(field);
-  });
-
-  const unserved: readonly [string, Partial<ContainerConfig>][] = [
-    ["config.ports", { ports: [{ containerPort: 80, hostPort: 0, protocol: "tcp", hostIp: "" }] }],
-    ["config.networks", { networks: ["other"] }],
-    ['config.network_mode "host"', { networkMode: "host" }],
-    ['config.network_mode "bridge"', { networkMode: "bridge" }],
-    ["config.mounts of another type", { mounts: [mount("bind")] }],
-    ["config.mounts of another type", { mounts: [mount("volume")] }],
-    ["config.mounts of another type", { mounts: [mount("unspecified")] }],
-  ];
-  test.each(unserved)("says that it does not serve %s", (named, more) => {
-    const session = sessionConfig({ policy: { allowVolumeMount: true } });
-    const failure = refusal(() => hardenedSpec(containerConfig(more), { session, defaults }));
-    expect(failure.kind).toBe("unimplemented");
-    expect(failure.message).toContain(named);
-  });
-
-  test("says that it does not serve a network or an approval that the session asks for", () => {
-    for (const [field, policy] of [
-      ["policy.require_approval", { requireApproval: true }],
-      ["policy.allow_network", { allowNetwork: true }],
-    ] as const) {
-      const session = sessionConfig({ policy });
-      const failure = refusal(() => hardenedSpec(containerConfig(), { session, defaults }));
-      expect(failure.kind).toBe("unimplemented");
-      expect(failure.message).toContain(field);
-    }
   });
 });
 
@@ -199,16 +456,36 @@ describe("imageAllowed()", () => {
   });
 });
 
-function mount(type: ContainerConfig["mounts"][number]["type"]) {
-  return { type, source: "/data", target: "/data", readOnly: false };
+function judge({ config = {}, session = {}, used = {}, allowedPaths = ["/"] }: Given) {
+  return judgeContainer(containerConfig(config), {
+    session: { id: "s1" as SessionId, config: sessionConfig(session) }, // as: any text will do here
+    used: { ...none, ...used },
+    defaults: { ...server, allowedPaths },
+    found: { paths: new Map(Object.entries(paths)), networks: new Map(Object.entries(networks)), guarded },
+  });
 }
 
-function refusal(act: () => unknown): Failure {
-  try {
-    act();
-  } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
-  }
-  throw new Error("nothing was refused");
+function allowed(given: Given): HardenedSpec {
+  const verdict = judge(given);
+  if (verdict.kind === "allowed") return verdict.spec;
+  throw new Error(JSON.stringify(verdict.refusals));
+}
+
+function there(path: string): FoundPath {
+  return { kind: "there", path, guarded: "" };
+}
+
+function mount(type: "bind" | "volume" | "tmpfs", source: string, target: string) {
+  return { type, source, target, readOnly: false };
+}
+
+function binds(sources: readonly string[], allowedPaths: readonly string[] = ["/data"]): Given {
+  return {
+    config: { mounts: sources.map((source, index) => mount("bind", source, `/m${index}`)) },
+    session: { policy: { allowVolumeMount: true, allowedPaths } },
+  };
+}
+
+function denied(index: number, words: string): [Refusal["kind"], string, string] {
+  return ["denied", `config.mounts[${index}].source`, words];
 }
