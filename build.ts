@@ -1,7 +1,17 @@
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { BunPlugin } from "bun";
+import { compileInit, type InitProcessor } from "./init/compile.ts";
 import { version } from "./package.json";
 
 const ROOT = import.meta.dir;
@@ -51,6 +61,7 @@ export async function buildExecutable({ entrypoint, outfile, target, stamp }: Bu
   // The executable carries its own file's name inside, so the folder is temporary and the name is not.
   const folder = mkdtempSync(join(dirname(outfile), ".build-"));
   try {
+    const init = initFor(target);
     const made = join(folder, basename(outfile));
     const result = await Bun.build({
       entrypoints: [entrypoint],
@@ -62,7 +73,7 @@ export async function buildExecutable({ entrypoint, outfile, target, stamp }: Bu
       // Names stay: they cost little and a stack trace without them is no help.
       minify: { whitespace: true, syntax: true, identifiers: false },
       sourcemap: "inline",
-      define: definitions(stamp ?? readStamp(ROOT)),
+      define: { ...definitions(stamp ?? readStamp(ROOT)), BAAAHT_INIT: JSON.stringify(init) },
       plugins: [withoutUnusedDependencies],
       throw: false,
       compile: {
@@ -78,11 +89,31 @@ export async function buildExecutable({ entrypoint, outfile, target, stamp }: Bu
     if (!result.success) throw new Error(result.logs.map(String).join("\n"));
     chmodSync(made, 0o755);
     renameSync(made, outfile);
+    if (target === undefined && init !== "") {
+      // For servers that are run from source.
+      mkdirSync(join(ROOT, "dist"), { recursive: true });
+      writeFileSync(join(ROOT, "dist", `init-${process.arch}`), Buffer.from(init, "base64"));
+    }
   } catch (error) {
     throw new Error(`Cannot build "${outfile}" for ${target ?? "this machine"}: ${reason(error, target)}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The init in base64: for containers on the machine that the executable is for; empty where there are none. */
+function initFor(target: Target | undefined): string {
+  const name = target ?? (process.platform === "linux" ? `linux-${process.arch}` : process.platform);
+  const processor = /^linux-(x64|arm64)/.exec(name)?.[1] as InitProcessor | undefined; // as: the pattern has no other
+  if (processor === undefined) return "";
+  const bytes = compileInit(processor);
+  if (bytes === undefined) {
+    process.stderr.write(
+      `No C compiler for ${processor}: without its init, starts in containers are not warm.\n`,
+    );
+    return "";
+  }
+  return Buffer.from(bytes).toString("base64");
 }
 
 function reason(error: unknown, target: Target | undefined): string {

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { ensureCompiler } from "./c-compiler.ts";
 import {
   type CheckContext,
   type CheckFailure,
@@ -39,6 +40,7 @@ async function checkAll(signal: AbortSignal): Promise<CheckOutcome> {
     say(`  Docker ${engine.description} at ${engine.dockerHost}`);
     env.DOCKER_HOST = engine.dockerHost;
     await timed("test image", () => ensureImage(engine.dockerHost, "busybox", say));
+    await ensureCompiler(say);
     say("Checking");
     for (const batch of batches(STEPS)) {
       signal.throwIfAborted();

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ensureCompiler } from "./c-compiler.ts";
 import { bunScript, ROOT } from "./check-step.ts";
 import { DemoServer } from "./demo-server.ts";
 import { installDependencies } from "./dependencies.ts";
@@ -40,6 +41,7 @@ async function demo(signal: AbortSignal): Promise<void> {
   await timed("there is a small image to run things in", async () => {
     image = await ensureImage(engine.dockerHost, "busybox", say);
   });
+  await ensureCompiler(say);
   await timed("dist/baaaht is built", () => build(signal));
 
   const folder = mkdtempSync(join(tmpdir(), "baaaht-demo-"));

@@ -1,5 +1,6 @@
 import { type Command, command } from "./command.ts";
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
+import { toggle } from "./flag.ts";
 import { outputFlags } from "./output.ts";
 import { serverFlags, serverFlagsGiven } from "./server-flags.ts";
 import type { Server, Shell } from "./shell.ts";
@@ -14,7 +15,11 @@ SIGHUP reads the configuration again. Containers go on without the server.
 Flags win over the environment, that over the configuration file, and that over the defaults;
 "baaaht config show" says where each value comes from.`,
     words: {},
-    flags: { ...declared, output: outputFlags.output },
+    flags: {
+      ...declared,
+      noWarm: toggle({ about: "the same as --warm off: every start waits for the engine" }),
+      output: outputFlags.output,
+    },
     examples: [
       { about: "with all defaults", line: "baaaht serve" },
       {
@@ -25,7 +30,8 @@ Flags win over the environment, that over the configuration file, and that over 
     run: async ({ flags, shell }) => {
       const stop = new AbortController();
       using _signals = stopOnSignals(shell, stop);
-      await shell.server.serve(serverFlagsGiven(flags, declared), {
+      const given = serverFlagsGiven(flags, declared);
+      await shell.server.serve(flags.noWarm ? { ...given, warm: "off" } : given, {
         signal: stop.signal,
         onReload: (act) => shell.onSignals(["SIGHUP"], act),
       });

@@ -5,6 +5,7 @@ import { Failure } from "../failure.ts";
 import { createServer } from "../rpc/adapter.ts";
 import type { Health } from "../rpc/health.ts";
 import { connectDocker } from "../runtime/docker/docker.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { SqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { changed } from "../store/store.ts";
 import { version } from "../version.ts";
@@ -13,6 +14,7 @@ import { reloadConfig } from "./config-reload.ts";
 import { dataFolderWarning, makeDataFolder } from "./data-folder.ts";
 import { startDomain } from "./domain.ts";
 import { keepHouse } from "./housekeeping.ts";
+import { writeInitFile } from "./init-file.ts";
 import { listen } from "./listener.ts";
 import { lockDataFolder } from "./lock.ts";
 import { createLog, isQuieter, type Log, logFormat, type RootLog } from "./log.ts";
@@ -56,7 +58,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   const clock = Date.now;
   const startedAt = clock();
   using log = new EventLog(store.events, { clock, ...config.events });
-  await using runtime = connectDocker({ dockerHost: config.docker.host });
+  await using runtime = connectEngine(config, words);
   await using supervisor = new Supervisor(words);
   const health = createHealth();
   const engine = new EngineWords({ health, words, endpoint: runtime.endpoint });
@@ -128,6 +130,12 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   endInTime(config.shutdownTimeoutMs + hardEndMs, words);
   health.setAll("not_serving");
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
+}
+
+function connectEngine({ docker, warm, dataDir }: LoadedConfig["config"], words: Log): Runtime {
+  const warn = (why: string) => words.warn("starts in containers are not warm", { why });
+  const initFile = warm.starts === "on" ? writeInitFile(dataDir, warn) : undefined;
+  return connectDocker({ dockerHost: docker.host, initFile });
 }
 
 function warnOfFolder(path: string, words: Log): void {

@@ -261,6 +261,13 @@ export const settings = {
     }),
   },
 
+  warm: {
+    starts: choice(
+      "Whether commands and containers are started in containers that wait for them, where that can be done.",
+      { default: "on", of: ["on", "off"], flag: "warm" },
+    ),
+  },
+
   client: {
     dialTimeoutMs: duration("How long the command line tries to connect.", {
       default: "30s",

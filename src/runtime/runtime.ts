@@ -78,6 +78,12 @@ export interface Runtime extends AsyncDisposable {
   exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec>;
 
   /**
+   * Makes and starts a container that waits to be told what to run: `command`, `args`, `env` and `workingDir` of the spec
+   * don't matter. Absent where containers can't be prepared; fails as `create` and `start` do, and leaves nothing then.
+   */
+  readonly prepare?: (spec: ContainerSpec, signal: AbortSignal) => Promise<Prepared>;
+
+  /**
    * What happens to containers with these labels, from now on: the first value, `{ kind: "watching" }`, comes when the
    * watch is in force. Throws UNAVAILABLE when the engine's stream is lost; ends only by the signal.
    */
@@ -139,6 +145,27 @@ export interface ContainerSpec {
 }
 
 /** A volume without a source is the container's own, and goes with it. */
+/** What the first process of a container is to be; as ContainerSpec has it. */
+export type Process = Pick<ContainerSpec, "command" | "args" | "env" | "workingDir">;
+
+/** A container that waits to be told what to run, and is then what it would be had it been created with that. */
+export interface Prepared {
+  readonly facts: ContainerFacts;
+  /** As Runtime.attach. */
+  readonly output: AsyncIterable<OutputChunk>;
+  /** Lets go of the output. */
+  readonly endOutput: () => void;
+  /** Resolves when it can't be used any more, because it or its engine has ended. */
+  readonly gone: Promise<void>;
+  /**
+   * Runs the process in it, once.
+   *
+   * Failures: FAILED_PRECONDITION when it can't be started so, UNAVAILABLE when the container is gone. After either the
+   * container is of no use.
+   */
+  become(process: Process, signal: AbortSignal): Promise<void>;
+}
+
 export type MountSpec =
   | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly: boolean }
   | { readonly kind: "volume"; readonly source: string; readonly target: string; readonly readOnly: boolean }

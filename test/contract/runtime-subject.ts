@@ -17,6 +17,8 @@ export interface RuntimeSubject {
   readonly runtime: Runtime;
   /** An image that the runtime has: a shell, busybox's commands and a user `app` with the uid 1000. */
   readonly image: string;
+  /** Waits until commands in the container are run in the way that is to be tested. */
+  readonly readyForCommands?: (id: RuntimeId) => Promise<void>;
 }
 
 /** The first use of an engine may install one. */
@@ -62,6 +64,13 @@ export class Subject {
       ...over,
       labels: { ...this.label, ...over.labels },
     };
+  }
+
+  /** A container in which commands are run. */
+  async startedForCommands(spec: ContainerSpec): Promise<RuntimeId> {
+    const id = await this.started(spec);
+    await this.#running.readyForCommands?.(id);
+    return id;
   }
 
   async created(spec: ContainerSpec): Promise<RuntimeId> {

@@ -1,10 +1,12 @@
+import { Inits } from "../init/inits.ts";
+import { prepareContainer } from "../init/prepared.ts";
 import type { Runtime, RuntimeHost } from "../runtime.ts";
 import { attachContainer } from "./attach.ts";
 import { type Endpoint, type EndpointOptions, findEndpoint } from "./endpoint.ts";
 import { Engine } from "./engine.ts";
 import { startExec } from "./exec.ts";
 import { inspectContainer, listContainers, portHolders } from "./facts.ts";
-import { imageDigest, pullImage } from "./images.ts";
+import { imageCommand, imageDigest, pullImage } from "./images.ts";
 import { engineInfo } from "./info.ts";
 import {
   createContainer,
@@ -30,8 +32,50 @@ import { watchContainers } from "./watch.ts";
  *
  * @throws Failure invalid_argument when the endpoint is not one, or its certificates can't be read.
  */
-export function connectDocker(options: EndpointOptions = {}): Runtime {
+export function connectDocker(options: DockerOptions = {}): Runtime {
   const engine = new Engine(() => findEndpoint(options));
+  const plain = plainRuntime(engine);
+  if (options.initFile === undefined || plain.host.kind !== "this") return plain;
+  const inits = new Inits(options.initFile, (id, spec, signal) => startExec(engine, id, spec, signal));
+  // A prototype, not a copy: what the engine is can change, and is asked each time.
+  const quick: QuickPart = {
+    create: async (spec, signal) => {
+      try {
+        return await plain.create(inits.withInit(spec), signal);
+      } catch (error) {
+        if (!inits.isToBlame(error)) throw error;
+        return await plain.create(spec, signal);
+      }
+    },
+    exec: (id, spec, signal) => inits.exec(id, spec, signal),
+    prepare: (spec, signal) =>
+      prepareContainer(
+        { ...plain, imageCommand: (image, ask) => imageCommand(engine, image, ask) },
+        inits,
+        spec,
+        signal,
+      ),
+    [Symbol.asyncDispose]: async () => {
+      await inits[Symbol.asyncDispose]();
+      engine.close();
+    },
+  };
+  return Object.setPrototypeOf(quick, plain) as Runtime; // as: what it lacks, its prototype has
+}
+
+export interface DockerOptions extends EndpointOptions {
+  /**
+   * The init as a file that the engine finds at the same path; commands in containers then start quicker, and containers
+   * can be prepared. Used only with an engine on this machine.
+   */
+  readonly initFile?: string | undefined;
+}
+
+type QuickPart = Pick<Runtime, "create" | "exec"> &
+  Required<Pick<Runtime, "prepare">> &
+  Pick<Runtime, typeof Symbol.asyncDispose>;
+
+function plainRuntime(engine: Engine): Runtime {
   return {
     get endpoint() {
       return engine.endpoint.name;

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { constants } from "node:os";
 import { Failure } from "../../failure.ts";
 import type { Exec, RuntimeId } from "../runtime.ts";
 
@@ -33,23 +32,6 @@ export async function signalExec(target: SignalTarget, signal: AbortSignal): Pro
   }
   await killInside(target, found, signal);
 }
-
-/**
- * The number of a signal: `TERM`, `SIGTERM` or `15`.
- *
- * @throws Failure invalid_argument when there is none of this name.
- */
-export function signalNumber(name: string, doing: string): number {
-  if (/^\d+$/.test(name) && Number(name) >= 1 && Number(name) <= MAX_SIGNAL) return Number(name);
-  const wanted = `SIG${name.toUpperCase().replace(/^SIG/, "")}`;
-  const entry = Object.entries(constants.signals).find(([known]) => known === wanted);
-  if (entry === undefined)
-    throw new Failure("invalid_argument", `Cannot ${doing}: there is no signal of this name`);
-  return entry[1];
-}
-
-/** Linux's last real-time signal. */
-const MAX_SIGNAL = 64;
 
 /** A process as its container has it. */
 interface Found {

@@ -14,15 +14,31 @@ export async function imageDigest(
   image: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  // An image name's slashes are part of the engine's path.
-  const path = `/images/${image.split("/").map(encodeURIComponent).join("/")}/json`;
   try {
-    const request = { doing: `inspect image "${image}"`, method: "GET", path } as const;
-    return (await engine.call(request, z.object({ Id: z.string() }), signal)).Id;
+    return (await inspectImage(engine, image, signal)).Id;
   } catch (error) {
     if (error instanceof Failure && error.kind === "not_found") return undefined;
     throw error;
   }
+}
+
+/** What an image runs when nobody says otherwise. */
+export async function imageCommand(
+  engine: Engine,
+  image: string,
+  signal: AbortSignal,
+): Promise<{ readonly entrypoint: readonly string[]; readonly args: readonly string[] }> {
+  const { Config } = await inspectImage(engine, image, signal);
+  return { entrypoint: Config?.Entrypoint ?? [], args: Config?.Cmd ?? [] };
+}
+
+const Words = z.array(z.string()).nullish();
+const Image = z.object({ Id: z.string(), Config: z.object({ Entrypoint: Words, Cmd: Words }).nullish() });
+
+function inspectImage(engine: Engine, image: string, signal: AbortSignal): Promise<z.infer<typeof Image>> {
+  // An image name's slashes are part of the engine's path.
+  const path = `/images/${image.split("/").map(encodeURIComponent).join("/")}/json`;
+  return engine.call({ doing: `inspect image "${image}"`, method: "GET", path }, Image, signal);
 }
 
 /** Fetches an image without credentials. A name without a tag or digest means `latest`. */

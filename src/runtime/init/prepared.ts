@@ -1,0 +1,78 @@
+import type { ContainerFacts, ContainerSpec, OutputChunk, Prepared, Process, RuntimeId } from "../runtime.ts";
+import type { InitLink } from "./init-link.ts";
+import { HOLD, type Inits } from "./inits.ts";
+
+/** What of an engine is needed to prepare a container. */
+export interface PreparingEngine {
+  readonly create: (spec: ContainerSpec, signal: AbortSignal) => Promise<RuntimeId>;
+  readonly attach: (id: RuntimeId, signal: AbortSignal) => Promise<AsyncIterable<OutputChunk>>;
+  readonly start: (id: RuntimeId, signal: AbortSignal) => Promise<void>;
+  readonly inspect: (id: RuntimeId, signal: AbortSignal) => Promise<ContainerFacts | undefined>;
+  readonly remove: (id: RuntimeId, signal: AbortSignal) => Promise<void>;
+  /** What the image says is to be run. */
+  readonly imageCommand: (
+    digest: string,
+    signal: AbortSignal,
+  ) => Promise<{ readonly entrypoint: readonly string[]; readonly args: readonly string[] }>;
+}
+
+/** Makes and starts a container that waits in the init. Leaves nothing when it fails. */
+export async function prepareContainer(
+  engine: PreparingEngine,
+  inits: Inits,
+  spec: ContainerSpec,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  const held = inits.withInit({ ...spec, command: HOLD, args: [], env: {}, workingDir: "" });
+  await using stack = new AsyncDisposableStack();
+  // By its name: the engine may make it although its answer never comes.
+  stack.defer(() => engine.remove(spec.name as RuntimeId, AbortSignal.timeout(UNDO_MS))); // as: a name works wherever an id does
+  const id = await engine.create(held, signal);
+  const living = new AbortController();
+  stack.defer(() => living.abort());
+  const output = await engine.attach(id, living.signal);
+  await engine.start(id, signal);
+  const facts = await engine.inspect(id, signal);
+  if (facts?.state !== "running") throw new Error("a container that was started and waits does not run");
+  const command = await engine.imageCommand(facts.imageDigest, signal);
+  const link = stack.use(await inits.open(id, signal));
+  stack.move();
+  return new PreparedContainer({ facts, link, output, command, end: () => living.abort() });
+}
+
+/** How long the removal of what could not be prepared may take, in milliseconds. */
+const UNDO_MS = 60_000;
+
+class PreparedContainer implements Prepared {
+  readonly facts: ContainerFacts;
+  readonly output: AsyncIterable<OutputChunk>;
+  readonly endOutput: () => void;
+  readonly gone: Promise<void>;
+  readonly #link: InitLink;
+  readonly #command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
+
+  constructor(parts: {
+    readonly facts: ContainerFacts;
+    readonly link: InitLink;
+    readonly output: AsyncIterable<OutputChunk>;
+    readonly command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
+    readonly end: () => void;
+  }) {
+    this.facts = parts.facts;
+    this.output = parts.output;
+    this.endOutput = parts.end;
+    this.gone = parts.link.ended;
+    this.#link = parts.link;
+    this.#command = parts.command;
+  }
+
+  async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<void> {
+    const image = this.#command;
+    // As an engine has it: a command of the request's own takes the image's arguments away too.
+    const words =
+      command.length > 0
+        ? [...command, ...args]
+        : [...image.entrypoint, ...(args.length > 0 ? args : image.args)];
+    await this.#link.claim({ command: words, env, workingDir }, signal);
+  }
+}
