@@ -166,7 +166,7 @@ export class InitLink implements AsyncDisposable {
   }
 
   #gone(doing: string): Failure {
-    return new Failure("unavailable", `${doing}: ${this.#closed ?? "it is gone"}`, { reason: "INIT_GONE" });
+    return new Failure("unavailable", `${doing}: ${this.#closed ?? "it is gone"}`);
   }
 }
 

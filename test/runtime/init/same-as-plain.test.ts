@@ -34,7 +34,7 @@ describe("a command that the init runs is what the engine's own is", () => {
   const looks: Readonly<Record<string, string>> = {
     environment: "env | grep -v '^_=' | sort",
     "user and groups": "id; pwd",
-    "open files": "cd /proc/self/fd && for fd in *; do readlink $fd | sed 's/[0-9]//g'; done",
+    "open files": "ls -l /proc/$$/fd | sed 's/.* -> //; s/[0-9]//g'",
     "signals, capabilities, filters":
       "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp|Umask|Groups)' /proc/self/status",
     limits:
@@ -66,7 +66,7 @@ describe("a command that the init runs is what the engine's own is", () => {
       const plain = await onPlain(command, over);
       expect([ours.stderr, ours.outcome]).toEqual([plain.stderr, plain.outcome]);
       expect(ours.stdout).toContain("rows 17; columns 91");
-      expect(ours.stdout.replace(/pts\/\d+/, "pts")).toBe(plain.stdout.replace(/pts\/\d+/, "pts"));
+      expect(seen(ours.stdout)).toEqual(seen(plain.stdout));
     }
   });
 
@@ -188,6 +188,14 @@ test("create() does without the init where the engine can't see it", async () =>
   await blind.start(id, soon());
   expect((await subject.facts(id)).error).toBeUndefined();
 });
+
+/** What a terminal says of itself, but for its number, and its size, which the engine sets a moment too late. */
+function seen(said: string): string[] {
+  return said
+    .replace(/pts\/\d+/, "pts")
+    .replace(/rows \d+; columns \d+;/, "")
+    .split(/\s+/);
+}
 
 async function onPlain(command: readonly string[], over: Partial<ExecSpec> = {}) {
   return await onPlainIn(quick, command, over);
