@@ -12,6 +12,7 @@ import {
 import { cell, stateCell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
 import { commandWords, group, word } from "./command.ts";
+import { approveCommand, rejectCommand } from "./container-approval.ts";
 import { execCommand } from "./container-exec.ts";
 import {
   containerConfigOf,
@@ -223,6 +224,8 @@ export const containerGroup = group({
     listContainers,
     getContainer,
     execCommand,
+    approveCommand,
+    rejectCommand,
     logsCommand,
     statsCommand,
     waitContainer,

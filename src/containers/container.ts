@@ -16,8 +16,13 @@ export interface Container {
   readonly createdAt: Instant;
   /** The row of the answer to its request's idempotency key; empty without one. It goes when the creation fails. */
   readonly answerRow: string;
+  /** Who has approved it; absent where nobody had to, or has not yet. */
+  readonly approvedBy?: string | undefined;
   readonly life: ContainerLife;
 }
+
+/** When its image is fetched. */
+export type PullPolicy = "missing" | "never" | "always";
 
 export interface ContainerConfig {
   readonly image: string;
@@ -54,10 +59,20 @@ export interface PortConfig {
 
 /** What the engine was last seen to say, or that it hasn't said anything yet. */
 export type ContainerLife =
+  /** Nobody has approved it yet, and nothing of it is in the engine. */
+  | { readonly state: "waiting"; readonly pull: PullPolicy }
   /** The intent is durable; the engine may or may not have it. */
   | { readonly state: "creating" }
   | ({ readonly state: "created" | "running" | "paused" | "restarting" | "removing" } & Made)
   | ({ readonly state: "exited"; readonly exitedAt: Instant; readonly exitCode: number } & Made);
+
+/** What the engine has said of a container that it has. */
+export type MadeLife = Extract<ContainerLife, Made>;
+
+/** Whether the engine has it, as far as is known. */
+export function isMade(life: ContainerLife): life is MadeLife {
+  return life.state !== "creating" && life.state !== "waiting";
+}
 
 interface Made {
   readonly runtimeId: RuntimeId;
@@ -124,10 +139,17 @@ export function knownContainer(
 /**
  * The engine's id of a container that the engine has made.
  *
- * Failures: FAILED_PRECONDITION while it is still being made.
+ * Failures: FAILED_PRECONDITION while it is still being made, or waits for approval.
  */
 export function madeContainer(container: Container, doing: string): RuntimeId {
-  if (container.life.state !== "creating") return container.life.runtimeId;
+  const { life } = container;
+  if (life.state === "waiting") {
+    throw new Failure("failed_precondition", `Cannot ${doing} "${container.id}": it waits for approval`, {
+      reason: "CONTAINER_WAITS",
+      metadata: { container_id: container.id },
+    });
+  }
+  if (isMade(life)) return life.runtimeId;
   throw new Failure("failed_precondition", `Cannot ${doing} "${container.id}": it is still being created`);
 }
 

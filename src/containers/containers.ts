@@ -62,7 +62,7 @@ export type Ended =
 export class Containers {
   readonly link: EngineLink;
   readonly #parts: ContainerParts;
-  readonly #creation: Creation;
+  readonly creation: Creation;
   readonly #firstOutputs: FirstOutputs;
 
   /** @param onEngine hears of every change of the engine's state */
@@ -70,7 +70,7 @@ export class Containers {
     this.#parts = parts;
     this.link = new EngineLink(parts, onEngine);
     this.#firstOutputs = new FirstOutputs(parts.background, parts.defaults);
-    this.#creation = new Creation(parts, {
+    this.creation = new Creation(parts, {
       ready: (signal) => this.#engineReady(signal),
       clearAway: (id) => this.link.refreshSoon(id),
       firstOutput: (id, attached) => this.#firstOutputs.keep(id, attached),
@@ -79,7 +79,7 @@ export class Containers {
 
   /** See Creation.create. */
   async create(creating: Creating, call: Call): Promise<ContainerView> {
-    return this.#view(await this.#creation.create(creating, call));
+    return this.#view(await this.creation.create(creating, call));
   }
 
   /** Failures: NOT_FOUND. */
@@ -214,13 +214,15 @@ export class Containers {
     );
     const removals = (session?.containerIds ?? []).map(async (text) => {
       const id = text as ContainerId; // containerIds holds nothing else
-      this.#creation.abandon(id, closing);
+      this.creation.abandon(id, closing);
       using _held = await this.#holdInTime(id, call);
       const container = await this.link.refreshHeld(id, call);
       if (container === undefined) return;
       const reason = "its session was closed";
       const ended =
-        container.life.state === "exited" ? container : await this.#stopOrLeave(container, reason, call);
+        container.life.state === "exited" || container.life.state === "waiting"
+          ? container
+          : await this.#stopOrLeave(container, reason, call);
       await this.#removeHeld(ended, call, reason);
     });
     const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
@@ -270,14 +272,16 @@ export class Containers {
   async #removeHeld(container: Container, call: Call, reason: string): Promise<void> {
     const { runtime, times } = this.#parts;
     const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
-    await runtime.remove(madeContainer(container, "remove container"), within);
+    if (container.life.state !== "waiting") {
+      await runtime.remove(madeContainer(container, "remove container"), within);
+    }
     await this.link.forgetHeld(container, call, { type: "container_removed", reason, source: callSource });
   }
 
   /** A forced removal doesn't wait for a creation or for the grace of a stop that is under way. */
   async #endHolder(container: Container, call: Call): Promise<void> {
     if (!this.#parts.locks.held(container.id)) return;
-    this.#creation.abandon(
+    this.creation.abandon(
       container.id,
       new Failure("aborted", `Cannot create container "${container.id}": it was removed by force`),
     );
@@ -320,7 +324,12 @@ export class Containers {
   }
 
   #view(container: Container, known = this.#known()): ContainerView {
-    return { container, known, usage: this.#parts.readings.usage(container.id) };
+    const waits = container.life.state === "waiting"; // which the engine has no part in
+    return {
+      container,
+      known: waits ? { kind: "yes" } : known,
+      usage: this.#parts.readings.usage(container.id),
+    };
   }
 
   #known(): ContainerView["known"] {
@@ -337,6 +346,7 @@ export class Containers {
 }
 
 const activeStates: readonly Container["life"]["state"][] = [
+  "waiting",
   "creating",
   "created",
   "running",

@@ -4,6 +4,7 @@ import type { RuntimeId } from "../runtime/runtime.ts";
 import { activeSession, activityTable, type SessionId, sessionTable } from "../sessions/session.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
+import { approveContainer } from "./approval-rules.ts";
 import {
   type Container,
   type ContainerConfig,
@@ -11,23 +12,23 @@ import {
   containerTable,
   engineLabels,
   engineName,
+  knownContainer,
   openContainers,
+  type PullPolicy,
 } from "./container.ts";
 import { configViolations } from "./container-limits.ts";
 import { makeSurroundings } from "./engine-surroundings.ts";
+import { fetchImage, notThere } from "./fetch-image.ts";
 import { lookUp } from "./findings.ts";
 import type { Attached } from "./first-output.ts";
 import type { FileIdentity } from "./host-paths.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
-import { plainReason } from "./plain-reason.ts";
 import type { Findings } from "./policy.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
 import { checkStart } from "./start-check.ts";
 import { inOwnWords } from "./start-refusal.ts";
-
-export type PullPolicy = "missing" | "never" | "always";
 
 export interface Creating {
   readonly sessionId: SessionId;
@@ -72,7 +73,7 @@ export class Creation {
     const violations = configViolations(creating.config, this.#parts.limits);
     if (violations.length > 0) throw invalid("create a container", violations);
     // Before the intent: one that nobody can act on would stay, and count, until the engine is back.
-    await this.#engine.ready(call.signal);
+    if (!(await this.#waits(creating.sessionId))) await this.#engine.ready(call.signal);
     const id = Bun.randomUUIDv7() as ContainerId; // this is where container ids are made
     const ending = new AbortController();
     this.#underWay.set(id, ending);
@@ -85,18 +86,70 @@ export class Creation {
       if ("again" in intent) {
         return (await this.#madeBefore(intent, call)) ?? (await this.create(creating, call));
       }
+      if (intent.container.life.state === "waiting") return intent.container;
       const signal = AbortSignal.any([call.signal, ending.signal]);
-      try {
-        return await this.#make(intent, { pull: creating.pull, files: found.files }, { ...call, signal });
-      } catch (error) {
-        const undoing = await this.#undo(intent.container, error);
-        // An engine that was not waited for may make it only now.
-        if (undoing === "left" || mayStillBeMade(error, signal)) this.#engine.clearAway(id);
-        throw await inOwnWords(error, { container: intent.container, runtime: this.#parts.runtime });
-      }
+      return await this.#makeOrUndo(intent, { pull: creating.pull, files: found.files }, { ...call, signal });
     } finally {
       this.#underWay.delete(id);
     }
+  }
+
+  /**
+   * Makes and starts a container that waits for it; one that was approved before is no error. When it can't be made,
+   * nothing is left of it; when policy refuses it, or the engine can't be reached, it goes on waiting.
+   *
+   * Failures: NOT_FOUND, FAILED_PRECONDITION (it never had to wait, its session is closed), and those of `create`.
+   */
+  async approve(id: ContainerId, call: Call): Promise<Container> {
+    const { store, clock, defaults, locks } = this.#parts;
+    using _held = await locks.hold(id, call.signal);
+    const wanted = { id, doing: "approve container" };
+    const { config, sessionId, life } = knownContainer(await store.get(containerTable, id), wanted);
+    if (life.state === "waiting") await this.#engine.ready(call.signal);
+    const ending = new AbortController();
+    this.#underWay.set(id, ending);
+    try {
+      await using found = await lookUp(config, { ...this.#parts, signal: call.signal });
+      const { actor, correlationId } = call;
+      const approving = { id, defaults, found, at: clock(), actor, correlationId, source: callSource };
+      const decided = await store.change(
+        {
+          container: { table: containerTable, key: id },
+          session: { table: sessionTable, key: sessionId },
+        },
+        (loaded) => approveContainer(loaded, approving),
+      );
+      if ("refused" in decided) throw decided.refused;
+      if ("before" in decided) return decided.before;
+      await this.#parts.touch(sessionId);
+      const signal = AbortSignal.any([call.signal, ending.signal]);
+      const pull = life.state === "waiting" ? life.pull : "missing";
+      return await this.#makeOrUndo(decided, { pull, files: found.files }, { ...call, signal });
+    } finally {
+      this.#underWay.delete(id);
+    }
+  }
+
+  async #makeOrUndo(
+    intent: NewIntent,
+    how: { readonly pull: PullPolicy; readonly files: ReadonlyMap<string, FileIdentity> },
+    call: Call,
+  ): Promise<Container> {
+    const { container } = intent;
+    try {
+      return await this.#make(intent, how, call);
+    } catch (error) {
+      const undoing = await this.#undo(container, error);
+      // An engine that was not waited for may make it only now.
+      if (undoing === "left" || mayStillBeMade(error, call.signal)) this.#engine.clearAway(container.id);
+      throw await inOwnWords(error, { container, runtime: this.#parts.runtime });
+    }
+  }
+
+  /** Whether a session's containers wait for approval: nothing is asked of the engine until then. */
+  async #waits(id: SessionId): Promise<boolean> {
+    const session = await this.#parts.store.get(sessionTable, id);
+    return session?.config.policy.requireApproval === true;
   }
 
   /** Ends the creation of a container, if one is under way, with `reason` as its outcome. */
@@ -128,7 +181,7 @@ export class Creation {
           id: sessionId,
           doing: "create a container in session",
         });
-        const wanted = { id, config, found, once, at, limits, defaults, noticeMs };
+        const wanted = { id, config, pull, found, once, at, limits, defaults, noticeMs };
         return intendContainer(
           { ...loaded, session },
           { ...wanted, actor, correlationId, source: callSource },
@@ -154,7 +207,7 @@ export class Creation {
         [engineLabels.container]: container.id,
       },
     };
-    if (pull === "always") await this.#pull(container.config.image, call.signal);
+    if (pull === "always") await fetchImage(this.#parts, container.config.image, call.signal);
     const within = () => AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
     await makeSurroundings(this.#parts, container, within);
     let id: RuntimeId;
@@ -164,7 +217,7 @@ export class Creation {
       // Asked only when it turns out to be missing: the usual container doesn't wait for one call more.
       if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
       if (pull !== "missing") throw notThere(container.config.image, error);
-      await this.#pull(container.config.image, call.signal);
+      await fetchImage(this.#parts, container.config.image, call.signal);
       id = await runtime.create(spec, within());
     }
     const attached = spec.restart.name === "no" ? await this.#attach(id, within()) : undefined;
@@ -203,19 +256,6 @@ export class Creation {
       return undefined;
     } finally {
       within.removeEventListener("abort", end);
-    }
-  }
-
-  async #pull(image: string, signal: AbortSignal): Promise<void> {
-    const { runtime, times } = this.#parts;
-    const bounded = AbortSignal.any([signal, AbortSignal.timeout(times.pullMs)]);
-    try {
-      for await (const _progress of runtime.pull(image, bounded)) {
-        // Only the end matters here; PullImage is for those who want to watch.
-      }
-    } catch (error) {
-      if (bounded.aborted || !(error instanceof Failure)) throw error;
-      throw notToBeHad(image, error);
     }
   }
 
@@ -269,27 +309,7 @@ export class Creation {
   }
 }
 
-function notThere(image: string, cause: Failure): Failure {
-  return new Failure(
-    "not_found",
-    `Cannot create a container of image "${image}": the engine has none, and it was not to be pulled`,
-    { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause },
-  );
-}
-
 /** Whether the engine may go on with what it was asked: nobody has heard how that ended. */
 function mayStillBeMade(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted || (error instanceof Failure && error.kind === "unavailable");
-}
-
-/** An image that no registry gives can't be had, whatever keeps it; an engine that is gone is another matter. */
-function notToBeHad(image: string, error: Failure): Failure {
-  const isEngine = error.details.reason === "RUNTIME_UNAVAILABLE";
-  if (isEngine || (error.kind !== "unavailable" && error.kind !== "not_found")) return error;
-  const words = plainReason(error);
-  return new Failure(
-    "not_found",
-    `Cannot create a container of image "${image}": the engine has none, and can't get it (${words})`,
-    { reason: "IMAGE_NOT_FOUND", metadata: { image }, cause: error },
-  );
 }

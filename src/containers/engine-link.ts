@@ -12,6 +12,7 @@ import {
   containerTable,
   engineLabels,
   engineName,
+  isMade,
   openContainers,
 } from "./container.ts";
 import { removeOrphans } from "./engine-surroundings.ts";
@@ -109,6 +110,7 @@ export class EngineLink {
       return undefined;
     }
     const { life } = container;
+    if (life.state === "waiting") return container; // nothing of it is in the engine
     if (life.state === "creating") {
       await runtime.remove(engineName(id), signal);
       await this.forgetHeld(container, call, {
@@ -149,7 +151,7 @@ export class EngineLink {
   /** A start that nobody has looked at, such as one by its restart policy: one that has got other files is ended. */
   async #startIsRight(container: Container, facts: ContainerFacts, call: Call): Promise<boolean> {
     const { life } = container;
-    if (life.state === "creating" || life.startedAt === (facts.startedAt ?? null)) return true;
+    if (!isMade(life) || life.startedAt === (facts.startedAt ?? null)) return true;
     try {
       await checkStart(this.#parts, { container, facts, source: engineSource }, call);
       return true;
@@ -326,6 +328,7 @@ export class EngineLink {
 
 /** Whether a row and the engine's word for it are apart, or it was to be removed when it stopped and still is there. */
 function differs(row: Container, fact: ContainerFacts | undefined): boolean {
+  if (row.life.state === "waiting") return false;
   if (fact === undefined) return true;
   const life = lifeOf(fact, row.life);
   return !Bun.deepEquals(life, row.life) || (life.state === "exited" && row.config.removeOnStop);

@@ -1,3 +1,4 @@
+import type { NewEvent } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { holdingsOf } from "../sessions/holdings.ts";
 import { type Activity, activityAt, activityTable, type Session, sessionTable } from "../sessions/session.ts";
@@ -8,9 +9,11 @@ import {
   type Container,
   type ContainerConfig,
   type ContainerId,
+  containerEvent,
   containerTable,
   engineName,
   openContainers,
+  type PullPolicy,
 } from "./container.ts";
 import type { ContainerLimits } from "./container-limits.ts";
 import { holdingMore } from "./holding.ts";
@@ -21,7 +24,7 @@ import { refusal } from "./refusal.ts";
 export type Intent = NewIntent | Repeated | Refused;
 
 /** Policy does not allow it, and the log has that. */
-interface Refused {
+export interface Refused {
   readonly refused: Failure;
 }
 
@@ -47,6 +50,7 @@ export function intendContainer(
   wanted: {
     readonly id: ContainerId;
     readonly config: ContainerConfig;
+    readonly pull: PullPolicy;
     readonly once: OnceKey | undefined;
     readonly at: number;
     readonly actor: string;
@@ -78,6 +82,7 @@ export function intendContainer(
   }
   const hardened = verdict.spec;
   const config = storedConfig(wanted.config, hardened);
+  const waits = session.config.policy.requireApproval;
   const container: Container = {
     id,
     sessionId: session.id,
@@ -85,9 +90,9 @@ export function intendContainer(
     config,
     createdAt: at,
     answerRow: once?.row ?? "",
-    life: { state: "creating" },
+    life: waits ? { state: "waiting", pull: wanted.pull } : { state: "creating" },
   };
-  return changed({ container, hardened }, [
+  const rows = [
     put(containerTable, container),
     put(sessionTable, {
       ...session,
@@ -97,11 +102,12 @@ export function intendContainer(
     put(activityTable, activityAt(session, at, { before: loaded.activity, noticeMs: wanted.noticeMs })),
     put(counterTable, moved(loaded.open, openContainers, 1)),
     ...(once ? [put(answerTable, answerOf(once, id, at))] : []),
-  ]);
+  ];
+  return changed({ container, hardened }, rows, waits ? [requestedEvent(container, session, wanted)] : []);
 }
 
 /** What a container is shown with, and what counts against its session: with all that was filled in. */
-function storedConfig(config: ContainerConfig, hardened: HardenedSpec): ContainerConfig {
+export function storedConfig(config: ContainerConfig, hardened: HardenedSpec): ContainerConfig {
   return {
     ...config,
     limits: {
@@ -119,6 +125,19 @@ function storedConfig(config: ContainerConfig, hardened: HardenedSpec): Containe
     networkMode: hardened.networkMode === "none" ? "none" : "bridge",
     restart: { ...config.restart, name: hardened.restart.name },
   };
+}
+
+/** Said to whoever wants to know of a container that waits: what it is. */
+function requestedEvent(
+  container: Container,
+  session: Session,
+  told: Pick<NewEvent, "source" | "at" | "actor" | "correlationId">,
+): NewEvent {
+  const { image, command, args } = container.config;
+  const data = { image, command: [...command, ...args].join(" ").slice(0, 1_024) };
+  const { source, at, actor, correlationId } = told;
+  const event = { type: "approval_requested", source, at, actor, correlationId, data } as const;
+  return containerEvent({ ...container, session }, { ...event, priority: "high" });
 }
 
 function refuseTooMany(

@@ -10,6 +10,7 @@ import {
   type ContainerLife,
   containerEvent,
   containerTable,
+  isMade,
   openContainers,
 } from "./container.ts";
 import { holdingLess } from "./holding.ts";
@@ -84,7 +85,7 @@ export function forget(
 export function lifeOf(facts: ContainerFacts, was: ContainerLife): ContainerLife {
   const startedAt = facts.startedAt ?? null;
   // Engines tell at once that a process was killed, and put it into their facts only when the container has ended.
-  const knownBefore = was.state !== "creating" && was.oomKilled && was.startedAt === startedAt;
+  const knownBefore = isMade(was) && was.oomKilled && was.startedAt === startedAt;
   const made = {
     runtimeId: facts.id,
     imageDigest: facts.imageDigest,
@@ -129,12 +130,12 @@ function stepEvents(
     );
   const was = before.life;
   const is = after.life;
-  if (is.state === "creating") return events;
-  if (was.state === "creating") add("container_created", { image: after.config.image, name: after.name });
-  const startedBefore = was.state === "creating" ? null : was.startedAt;
+  if (!isMade(is)) return events;
+  if (!isMade(was)) add("container_created", { image: after.config.image, name: after.name });
+  const startedBefore = isMade(was) ? was.startedAt : null;
   if (is.startedAt !== null && is.startedAt !== startedBefore)
     add("container_started", { image: after.config.image });
-  const hadRunOut = was.state !== "creating" && was.oomKilled && was.startedAt === is.startedAt;
+  const hadRunOut = isMade(was) && was.oomKilled && was.startedAt === is.startedAt;
   if (is.oomKilled && !hadRunOut) {
     const limit = after.config.limits.memoryBytes;
     add("resource_threshold", { resource: "memory", oom_killed: "true", limit: String(limit) }, "high");

@@ -9,6 +9,7 @@ import {
   type ContainerId,
   containerEvent,
   containerTable,
+  isMade,
   knownContainer,
   madeContainer,
 } from "./container.ts";
@@ -157,7 +158,7 @@ export class Stats {
   async #take(id: ContainerId, base: CpuSince | undefined, signal: AbortSignal): Promise<Taken> {
     const { store, runtime, readings, times } = this.#parts;
     const row = await store.get(containerTable, id);
-    if (row === undefined || row.life.state === "creating") return { kind: "ended", state: "removed" };
+    if (row === undefined || !isMade(row.life)) return { kind: "ended", state: "removed" };
     const within = AbortSignal.any([signal, AbortSignal.timeout(times.operationMs)]);
     let reading: ResourceReading;
     try {
@@ -173,8 +174,7 @@ export class Stats {
     // Its row may say by now that it has ended; after that nothing is kept of it.
     const now = await store.get(containerTable, id);
     const life = now?.life;
-    if (now === undefined || life === undefined || life.state === "creating")
-      return { kind: "ended", state: "removed" };
+    if (now === undefined || life === undefined || !isMade(life)) return { kind: "ended", state: "removed" };
     const usage = usageOf(reading, { base, startedAt: life.startedAt ?? now.createdAt });
     if (life.state !== "exited") await this.#tell(now, readings.keep(id, { reading, usage }), signal);
     return { kind: "read", reading, usage };

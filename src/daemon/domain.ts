@@ -1,4 +1,5 @@
 import { systemCall } from "../call.ts";
+import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
 import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
@@ -25,6 +26,7 @@ export interface Domain {
   readonly containers: Containers;
   readonly execs: Execs;
   readonly pausing: Pausing;
+  readonly approvals: Approvals;
   readonly stats: Stats;
   readonly readings: Readings;
 }
@@ -90,6 +92,7 @@ export function startDomain(parts: DomainParts): Domain {
     containers,
     execs,
     pausing: pausing(containerParts, containers.link),
+    approvals: approvals(containerParts, containers.creation),
     stats,
     readings: containerParts.readings,
   };

@@ -7,6 +7,7 @@ import { AgentService } from "../gen/proto/agent/v1/agent_pb.ts";
 import { GatewayService } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { addService, type RpcServer } from "../rpc/adapter.ts";
+import { approvalCalls } from "../rpc/approval-calls.ts";
 import { containerCalls } from "../rpc/container-calls.ts";
 import { eventCalls } from "../rpc/event-calls.ts";
 import { execCalls } from "../rpc/exec-calls.ts";
@@ -65,6 +66,7 @@ export function addServices(
     ...containerCalls({ ...domain, log, ...limits }),
     ...execCalls(domain.execs),
     ...pauseCalls(domain.pausing),
+    ...approvalCalls(domain.approvals),
     ...statsCalls(domain.stats),
     ...eventCalls(log),
     ...status.orchestrator,

@@ -33,6 +33,9 @@ export type EventType =
   | "resource_threshold"
   | "runtime_lost"
   | "runtime_recovered"
+  | "approval_requested"
+  | "approval_given"
+  | "approval_refused"
   | "system_startup"
   | "system_shutdown";
 

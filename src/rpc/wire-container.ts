@@ -1,7 +1,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Container, ContainerConfig, ContainerLife, MountConfig } from "../containers/container.ts";
+import {
+  type Container,
+  type ContainerConfig,
+  type ContainerLife,
+  isMade,
+  type MadeLife,
+  type MountConfig,
+  type PullPolicy,
+} from "../containers/container.ts";
 import type { ContainerFilter, ContainerView } from "../containers/containers.ts";
-import type { PullPolicy } from "../containers/creation.ts";
 import { invalid } from "../failure.ts";
 import { Health, Status, StatusSchema } from "../gen/proto/common/v1/common_pb.ts";
 import {
@@ -22,6 +29,7 @@ import { knownEnum, timestamp } from "./wire-values.ts";
 type State = ContainerLife["state"] | "unknown";
 
 const states = [
+  "waiting",
   "creating",
   "created",
   "running",
@@ -33,6 +41,7 @@ const states = [
 ] as const;
 
 const wireStates: Readonly<Record<State, WireState>> = {
+  waiting: WireState.CREATED,
   creating: WireState.CREATED,
   created: WireState.CREATED,
   running: WireState.RUNNING,
@@ -44,6 +53,7 @@ const wireStates: Readonly<Record<State, WireState>> = {
 };
 
 const wireStatuses: Readonly<Record<State, Status>> = {
+  waiting: Status.STARTING,
   creating: Status.STARTING,
   created: Status.STARTING,
   running: Status.RUNNING,
@@ -87,9 +97,7 @@ export function toWireContainer(view: ContainerView): MessageInitShape<typeof Co
     config: toWireConfig(container),
     sessionId: container.sessionId,
     ...(usage === undefined ? {} : { resources: toWireUsage(usage) }),
-    ...(life.state === "creating"
-      ? { health: Health.UNKNOWN, stateReason: "it is being created" }
-      : madeFields(life)),
+    ...(isMade(life) ? madeFields(life) : { health: Health.UNKNOWN, stateReason: unmade[life.state] }),
     ...(known.kind === "no" ? { stateReason: known.reason } : {}),
   };
 }
@@ -160,7 +168,9 @@ function stateOf({ container, known }: ContainerView): State {
   return known.kind === "no" ? "unknown" : container.life.state;
 }
 
-function madeFields(life: Exclude<ContainerLife, { state: "creating" }>) {
+const unmade = { creating: "it is being created", waiting: "it waits for approval" };
+
+function madeFields(life: MadeLife) {
   return {
     health: wireHealths[life.health],
     stateReason: life.reason,
@@ -178,7 +188,7 @@ function mountTypeOf(wire: MountType, field: string): MountConfig["type"] {
 }
 
 function toWireConfig({ config, life }: Container) {
-  const ports = life.state === "creating" ? config.ports : life.ports;
+  const ports = isMade(life) ? life.ports : config.ports;
   return {
     image: config.image,
     name: config.name,

@@ -98,6 +98,9 @@ const wireTypes: Readonly<Record<EventType, WireType>> = {
   resource_threshold: WireType.RESOURCE_THRESHOLD,
   runtime_lost: WireType.RUNTIME_LOST,
   runtime_recovered: WireType.RUNTIME_RECOVERED,
+  approval_requested: WireType.APPROVAL_REQUESTED,
+  approval_given: WireType.APPROVAL_GIVEN,
+  approval_refused: WireType.APPROVAL_REFUSED,
   system_startup: WireType.SYSTEM_STARTUP,
   system_shutdown: WireType.SYSTEM_SHUTDOWN,
 };

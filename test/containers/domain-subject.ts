@@ -2,8 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Call } from "../../src/call.ts";
-import { type Container, type ContainerConfig, containerTable } from "../../src/containers/container.ts";
-import type { PullPolicy } from "../../src/containers/creation.ts";
+import {
+  type Container,
+  type ContainerConfig,
+  containerTable,
+  type PullPolicy,
+} from "../../src/containers/container.ts";
 import type { EngineState } from "../../src/containers/engine-link.ts";
 import { execTable } from "../../src/containers/exec.ts";
 import { loadConfig } from "../../src/daemon/config.ts";

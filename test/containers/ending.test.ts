@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { engineName } from "../../src/containers/container.ts";
+import { engineName, isMade } from "../../src/containers/container.ts";
 import { Failure } from "../../src/failure.ts";
 import type { Session } from "../../src/sessions/session.ts";
 import { thrown } from "../client/thrown.ts";
@@ -71,7 +71,7 @@ describe("remove()", () => {
     const sessionId = await subject.session();
     const { id } = await subject.create(sessionId);
     const { life } = await subject.create(sessionId);
-    if (life.state === "creating") throw new Error("it was not made");
+    if (!isMade(life)) throw new Error("it was not made");
     await subject.runtime.pause(life.runtimeId, subject.call().signal);
     await subject.event("container_paused");
     for (const each of await subject.rows()) {

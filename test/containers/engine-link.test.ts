@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { engineName } from "../../src/containers/container.ts";
+import { engineName, isMade } from "../../src/containers/container.ts";
 import type { EventType } from "../../src/events/event.ts";
 import { Failure } from "../../src/failure.ts";
 import { thrown } from "../client/thrown.ts";
@@ -79,7 +79,7 @@ describe("EngineLink after an interruption", () => {
     );
     const engineId = async (container: typeof stays) => {
       const row = container && (await subject.row(container.id));
-      if (row === undefined || row.life.state === "creating") throw new Error("it was not made");
+      if (row === undefined || !isMade(row.life)) throw new Error("it was not made");
       return row.life.runtimeId;
     };
     const signal = subject.call().signal;
