@@ -78,6 +78,8 @@ function exitCodes(): string {
   const command = [
     `| ${COMMAND_EXIT_CODES.timedOut} | the command was killed because its time was over |`,
     `| ${COMMAND_EXIT_CODES.failed} | the command was not run, or how it ended can't be told |`,
+    `| ${COMMAND_EXIT_CODES.notExecutable} | the command is there and can't be run; or its own code |`,
+    `| ${COMMAND_EXIT_CODES.notFound} | there is no such command; or its own code |`,
     `| ${COMMAND_EXIT_CODES.signalled} + n | the command was killed by signal n |`,
     "| any other | the command's own |",
   ];

@@ -1,5 +1,12 @@
 import type { Client } from "../client/client.ts";
-import { type Command, command, type Declaration, type Input, type Words } from "./command.ts";
+import {
+  type Command,
+  command,
+  type Declaration,
+  type Input,
+  type Words,
+  withoutLetters,
+} from "./command.ts";
 import type { Flags } from "./flag.ts";
 import { clientFlags } from "./global-flags.ts";
 import { type Printer, printer } from "./output.ts";
@@ -27,7 +34,7 @@ export function clientCommand<F extends Flags, W extends Words>(
   const { run, flags, callTimeoutMs, timeoutIsOwn, ...rest } = declaration;
   return command<F & ClientFlags, W>({
     ...rest,
-    flags: { ...clientFlags, ...flags },
+    flags: withoutLetters(clientFlags, flags),
     run: async (input) => {
       const common = input.flags as Input<ClientFlags, W>["flags"]; // an own flag of the same name has the same type
       const timeoutMs = timeoutIsOwn === true ? callTimeoutMs : (common.timeout ?? callTimeoutMs);

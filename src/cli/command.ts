@@ -97,7 +97,20 @@ export function command<F extends Flags, W extends Words>(declaration: Declarati
 
 /** What may be given to a command: its own flags, and the common ones, to which it need not pay heed. */
 export function flagsOf({ flags }: { readonly flags: Flags }): Flags {
-  return { ...commonFlags, ...flags };
+  return withoutLetters(commonFlags, flags);
+}
+
+/** Both, where a letter that both have is `own`'s: people know `-v` of `run` from elsewhere. */
+export function withoutLetters<Common extends Flags, Own extends Flags>(
+  common: Common,
+  own: Own,
+): Common & Own {
+  const taken = new Set(Object.values(own).flatMap(({ short }) => short ?? []));
+  const rest = Object.entries(common).map(([name, flag]) => {
+    const { short, ...long } = flag;
+    return [name, short !== undefined && taken.has(short) ? long : flag] as const;
+  });
+  return { ...Object.fromEntries(rest), ...own } as Common & Own; // the same flags, some without their letters
 }
 
 /** A noun whose commands are there already. */

@@ -20,8 +20,8 @@ export const approveCommand = clientCommand({
       line: "baaaht container get 0192f3a4 && baaaht container approve 0192f3a4",
     },
     {
-      about: "what waits, as it comes",
-      line: "baaaht event watch --type approval-requested",
+      about: "all that wait, in one session",
+      line: "baaaht event watch -s build --type approval-requested -o jsonl | jq -r .metadata.containerId | xargs -n1 baaaht container approve",
     },
   ],
   run: async ({ client, words, print }) =>

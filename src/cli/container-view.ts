@@ -4,6 +4,10 @@ import {
   ContainerSchema,
   ContainerState,
   ContainerStateSchema,
+  type Mount,
+  MountTypeSchema,
+  type PortBinding,
+  type RestartPolicy,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { type Cell, cell, stateCell } from "./cell.ts";
 import { limitsText } from "./limits-view.ts";
@@ -54,19 +58,22 @@ function rows(container: Container, times: TimeStyle): readonly (readonly [strin
       "Memory",
       container.oomKilled ? "a process of it was killed: it wanted more than the container may have" : "",
     ],
-    ["Name", container.name],
+    ["Name", config?.name ?? ""],
+    ["Engine name", container.name],
     ["Command", [...(config?.command ?? []), ...(config?.args ?? [])].join(" ")],
     ["Environment", pairsText(config?.env ?? {})],
     ["Folder", config?.workingDir ?? ""],
     ["Labels", pairsText(config?.labels ?? {})],
     ["Limits", config?.resourceLimits === undefined ? "" : limitsText(config.resourceLimits)],
-    ["Network", config?.networkMode ?? ""],
     [
-      "Mounts",
-      (config?.mounts ?? [])
-        .map(({ source, target }) => (source === "" ? target : `${source}:${target}`))
-        .join(", "),
+      "Network",
+      [config?.networkMode ?? "", ...(config?.networks ?? [])].filter((name) => name !== "").join(", "),
     ],
+    ["Ports", (config?.ports ?? []).map(portText).join(", ")],
+    ["Mounts", (config?.mounts ?? []).map(mountText).join(", ")],
+    ["Root", config?.readOnlyRootfs === true ? "read-only" : ""],
+    ["Restarts", restartText(config?.restartPolicy)],
+    ["When it stops", config?.removeOnStop === true ? "it is removed" : ""],
     ["Health", container.health === 0 ? "" : enumWord(HealthSchema, container.health)],
     ["Engine id", container.runtimeId],
     ["Digest", container.imageDigest],
@@ -84,4 +91,19 @@ function rows(container: Container, times: TimeStyle): readonly (readonly [strin
     ...(container.exitedAt === undefined ? [] : [["Exited", timeCell(container.exitedAt, times)] as const]),
     ...optional.filter(([, text]) => text !== "").map(([label, text]) => [label, cell(text)] as const),
   ];
+}
+
+function portText({ hostIp, hostPort, containerPort, protocol }: PortBinding): string {
+  const host = hostIp.includes(":") ? `[${hostIp}]` : hostIp;
+  return `${host}:${hostPort} -> ${containerPort}/${protocol}`;
+}
+
+function mountText({ type, source, target, readOnly }: Mount): string {
+  const from = source === "" ? enumWord(MountTypeSchema, type) : source;
+  return `${from}:${target}${readOnly ? " (read-only)" : ""}`;
+}
+
+function restartText(policy: RestartPolicy | undefined): string {
+  if (policy === undefined || policy.name === "" || policy.name === "no") return "";
+  return policy.maximumRetryCount > 0 ? `${policy.name}, at most ${policy.maximumRetryCount}` : policy.name;
 }

@@ -69,6 +69,14 @@ Flags of COMMAND stand behind its first word, or behind --.`,
       about: "with half a core and 256 MiB",
       line: "baaaht container create -s build --cpus 0.5 --memory 256m python:3.12 python -u job.py",
     },
+    {
+      about: "a database with a volume and a name, and what uses it",
+      line: "baaaht container create -s build --name db -v data:/var/lib/db --restart on-failure:3 db:1",
+    },
+    {
+      about: "with a folder of the host, a port of it, and nothing else that can be written",
+      line: "baaaht container create -s build -v ./site:/site:ro -p 8080:80 --tmpfs /tmp --read-only web:1",
+    },
     { about: "its id alone", line: "id=$(baaaht container create -q -s build debian:12 -- sh -c 'exit 3')" },
   ],
   run: async ({ client, flags, words, print }) => {

@@ -33,6 +33,10 @@ export const COMMAND_EXIT_CODES = {
   timedOut: 124,
   /** The command was not run, or how it ended can't be told. */
   failed: 125,
+  /** The command is there and can't be run. */
+  notExecutable: 126,
+  /** There is no such command. */
+  notFound: 127,
   /** Plus the signal's number: the command was killed by it. */
   signalled: 128,
 } as const;
@@ -71,7 +75,15 @@ export function isUsageFailure({ details: { reason } }: Failure): boolean {
 /** The reasons with which a configuration is refused, by the server at its start or by the command line; see errors.md. */
 const CONFIGURATION_REASONS: ReadonlySet<string> = new Set(["CONFIG_INVALID", "RUNTIME_ENDPOINT_INVALID"]);
 
-/** The exit code for what keeps `run` and `container exec` from running a command: never one that the command may use. */
+/** The exit code for what keeps `run` and `container exec` from running a command, as shells have it. */
 export function commandFailureCode(error: unknown): number {
-  return error instanceof ClosedOutput ? SIGNAL_EXIT_CODES.SIGPIPE : COMMAND_EXIT_CODES.failed;
+  if (error instanceof ClosedOutput) return SIGNAL_EXIT_CODES.SIGPIPE;
+  switch (Failure.from(error)?.details.reason) {
+    case "COMMAND_NOT_FOUND":
+      return COMMAND_EXIT_CODES.notFound;
+    case "COMMAND_NOT_EXECUTABLE":
+      return COMMAND_EXIT_CODES.notExecutable;
+    default:
+      return COMMAND_EXIT_CODES.failed;
+  }
 }

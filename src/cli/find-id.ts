@@ -24,7 +24,11 @@ export async function findContainerId(client: Client, word: string): Promise<str
   if (isWholeId(word)) return word;
   const look = await lookThrough(async (request) => {
     const { containers, ...page } = await client.orchestrator.listContainers(request);
-    return { ...page, items: containers.map(({ id, name }) => ({ id, name, isOpen: true })) };
+    const items = containers.map(({ id, name, config }) => {
+      // It has two: the engine's, and the one that it was given, which is unique in its session alone.
+      return { id, name: config?.name === word ? word : name, isOpen: true };
+    });
+    return { ...page, items };
   }, word);
   return theOne(look, { noun: "container", word });
 }

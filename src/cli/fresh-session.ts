@@ -4,13 +4,14 @@ import { Failure } from "../failure.ts";
 import type {
   CreateContainerRequestSchema,
   SessionMetadataSchema,
+  SessionPolicySchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import type { Shell } from "./shell.ts";
 import { stopOnSignals } from "./stop-on-signals.ts";
 
 export interface FreshSessionOptions {
   readonly metadata: MessageInitShape<typeof SessionMetadataSchema>;
-  readonly allowNetwork: boolean;
+  readonly policy: MessageInitShape<typeof SessionPolicySchema>;
   /** Whether it stays when it is disposed. */
   readonly keep: boolean;
   readonly shell: Shell;
@@ -29,11 +30,11 @@ export class FreshSession implements AsyncDisposable {
   #containerId: string | undefined;
 
   static async open(client: Client, options: FreshSessionOptions): Promise<FreshSession> {
-    const { metadata, allowNetwork, keep, signal } = options;
+    const { metadata, policy, keep, signal } = options;
     const { sessionId } = await client.orchestrator.createSession(
       {
         metadata,
-        config: { maxContainers: 1, policy: { allowNetwork }, idleTimeoutNs: keep ? 0n : IDLE_TIMEOUT_NS },
+        config: { maxContainers: 1, policy, idleTimeoutNs: keep ? 0n : IDLE_TIMEOUT_NS },
       },
       { signal },
     );

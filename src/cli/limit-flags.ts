@@ -6,6 +6,7 @@ import { cores, type Flags, type FlagValues, int, size } from "./flag.ts";
 export const limitFlags = {
   memory: size({ about: "memory, such as 512m or 2GiB" }),
   cpus: cores({ about: "processor time in cores, such as 0.5" }),
+  memorySwap: size({ about: "memory and swap together, which includes --memory (default: no swap)" }),
   pids: int({ about: "processes and threads at one time", min: 1 }),
 } satisfies Flags;
 
@@ -14,10 +15,10 @@ export function limitsOf(
   flags: FlagValues<typeof limitFlags>,
   base?: ResourceLimits,
 ): ResourceLimits | undefined {
-  const { memory, cpus, pids } = flags;
-  if (memory === undefined && cpus === undefined && pids === undefined) return base;
+  const { memory, memorySwap, cpus, pids } = flags;
+  if ([memory, memorySwap, cpus, pids].every((value) => value === undefined)) return base;
   return create(ResourceLimitsSchema, {
-    memorySwap: base?.memorySwap ?? 0n,
+    memorySwap: memorySwap ?? base?.memorySwap ?? 0n,
     memoryBytes: memory ?? base?.memoryBytes ?? 0n,
     nanoCpu: cpus ?? base?.nanoCpu ?? 0n,
     pidsLimit: pids === undefined ? (base?.pidsLimit ?? 0n) : BigInt(pids),

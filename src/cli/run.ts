@@ -1,12 +1,15 @@
+import { existsSync, realpathSync } from "node:fs";
+import { type Mount, MountType } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { clientCommand } from "./client-command.ts";
 import { commandWords, word } from "./command.ts";
-import { containerConfigOf, containerFlags, NOT_YET, pullPolicyOf } from "./container-flags.ts";
+import { containerConfigOf, containerFlags, pullPolicyOf } from "./container-flags.ts";
 import { checkTerminal, execWithShell } from "./exec-session.ts";
 import { commandFailureCode } from "./exit-codes.ts";
 import { duration, type FlagValues, problem, text, toggle, withDefault } from "./flag.ts";
 import { FreshSession } from "./fresh-session.ts";
 import { nanoseconds } from "./limit-flags.ts";
 import { followMainProcess } from "./main-process.ts";
+import { mountsOf } from "./mount-flags.ts";
 import type { Shell } from "./shell.ts";
 import { stopOnSignals } from "./stop-on-signals.ts";
 
@@ -17,7 +20,7 @@ const flags = {
   interactive: toggle({ about: "pass stdin on; so it is anyway when a pipe or a file is there", short: "i" }),
   tty: toggle({ about: "give the command a terminal", short: "t" }),
   noStdin: toggle({ about: "leave stdin alone, whatever is there" }),
-  network: toggle({ about: `let it use a network; ${NOT_YET}` }),
+  network: toggle({ about: "let it use a network; --publish does that too" }),
   keep: toggle({ about: "keep session and container; says on stderr which they are" }),
   idleCommand: withDefault(
     text({
@@ -36,7 +39,7 @@ session and container are removed at the end. COMMAND takes the place of the ima
 stand behind its first word, or behind --.
 
 Ends with the command's own exit code; 124 when its time was over, 128 and the signal's number when a signal has
-killed it, 125 when it was not run. Ctrl-C is passed on to the command; a second one kills it.
+killed it, 127 when there is no such command and 126 when it can't be run, 125 when it was not run for another reason. Ctrl-C is passed on to the command; a second one kills it.
 
 Where stdin or a terminal is passed on, the container runs --idle-command, and COMMAND runs beside it: the image needs
 such a command.`,
@@ -53,6 +56,11 @@ such a command.`,
       about: "with stdin, at most ten seconds and 128 MiB",
       line: "baaaht run --timeout 10s --memory 128m debian:12 wc -l < words.txt",
     },
+    {
+      about: "with a folder of the host to read and one to write",
+      line: "baaaht run -v ./src:/src:ro -v ./out:/out debian:12 cp -r /src /out",
+    },
+    { about: "a port of this host that leads into it", line: "baaaht run -p 8080:80 nginx:1" },
     { about: "a shell to look around", line: "baaaht run -it debian:12 bash" },
   ],
   run: async ({ client, flags: given, words, shell }) => {
@@ -68,7 +76,7 @@ such a command.`,
     try {
       await using session = await FreshSession.open(client, {
         metadata: { name: given.name ?? `run ${words.image}`, labels: given.label },
-        allowNetwork: given.network,
+        policy: policyFor(mountsOf(given), given.network || given.publish.length > 0),
         keep: given.keep,
         shell,
         signal: creating.signal,
@@ -92,6 +100,22 @@ such a command.`,
     }
   },
 });
+
+/** What the fresh session has to allow for what was asked for. */
+function policyFor(mounts: readonly Mount[], allowNetwork: boolean) {
+  const ofHost = mounts.filter(({ type }) => type === MountType.BIND);
+  return {
+    allowNetwork,
+    allowVolumeMount: mounts.some(({ type }) => type !== MountType.TMPFS),
+    // Without symbolic links, which allowed paths may not have.
+    allowedPaths: ofHost.map(({ source }) => realPath(source)),
+  };
+}
+
+/** What is not there is for the server to say. */
+function realPath(path: string): string {
+  return existsSync(path) ? realpathSync(path) : path;
+}
 
 /** Whether the command gets stdin: because it was asked for, or because something was put there. */
 function takesInput({ interactive, tty, noStdin }: FlagValues<typeof flags>, shell: Shell): boolean {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   SessionConfigSchema,
@@ -5,7 +6,6 @@ import {
   type SessionPolicy,
   SessionPolicySchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
-import { NOT_YET } from "./container-flags.ts";
 import { duration, type Flags, type FlagValues, int, json, list, pairs, text, toggle } from "./flag.ts";
 import { limitFlags, limitsOf, nanoseconds } from "./limit-flags.ts";
 import { configMessage } from "./proto-json.ts";
@@ -26,13 +26,18 @@ export const sessionConfigFlags = {
   idleTimeout: duration({ about: "how long it may be idle" }),
   ...limitFlags,
   allowImage: list({ about: "an image that may be used, * for any text", placeholder: "IMAGE" }),
-  allowNetwork: toggle({ about: `give it a network of its own; ${NOT_YET}` }),
-  allowVolumeMount: toggle({ about: `allow bind and volume mounts; ${NOT_YET}` }),
+  allowNetwork: toggle({ about: "give it a network of its own, and with it what the host reaches" }),
+  joinNetwork: list({
+    about: "a network of the engine that its containers may join too; allows a network",
+    placeholder: "NAME",
+  }),
+  allowVolumeMount: toggle({ about: "allow volumes, and bind mounts of what --allow-path names" }),
   allowPath: list({
-    about: "a host path at or under which mounts may begin",
+    about: "a host path at or under which bind mounts may begin; allows mounts",
     placeholder: "PATH",
     completes: "folder",
   }),
+  requireApproval: toggle({ about: "let containers wait until they are approved" }),
   config: json({ about: "the whole SessionConfig as the API's JSON; the flags above win" }),
 } satisfies Flags;
 
@@ -66,15 +71,19 @@ export function configOf(
 }
 
 function policyOf(
-  { allowNetwork, allowVolumeMount, allowPath }: FlagValues<typeof sessionConfigFlags>,
+  flags: FlagValues<typeof sessionConfigFlags>,
   base: SessionPolicy | undefined,
 ): SessionPolicy | undefined {
-  if (!allowNetwork && !allowVolumeMount && allowPath.length === 0) return base;
+  const { joinNetwork, requireApproval } = flags;
+  const allowedPaths = flags.allowPath.map((path) => resolve(path));
+  const allowNetwork = flags.allowNetwork || joinNetwork.length > 0;
+  const allowVolumeMount = flags.allowVolumeMount || allowedPaths.length > 0;
+  if (!allowNetwork && !allowVolumeMount && !requireApproval) return base;
   return create(SessionPolicySchema, {
     allowNetwork: allowNetwork || base?.allowNetwork === true,
-    allowedNetworks: base?.allowedNetworks ?? [],
+    allowedNetworks: joinNetwork.length > 0 ? [...joinNetwork] : (base?.allowedNetworks ?? []),
     allowVolumeMount: allowVolumeMount || base?.allowVolumeMount === true,
-    allowedPaths: allowPath.length > 0 ? [...allowPath] : (base?.allowedPaths ?? []),
-    requireApproval: base?.requireApproval === true,
+    allowedPaths: allowedPaths.length > 0 ? allowedPaths : (base?.allowedPaths ?? []),
+    requireApproval: requireApproval || base?.requireApproval === true,
   });
 }

@@ -45,6 +45,7 @@ function rows(session: Session, times: TimeStyle): readonly (readonly [string, C
     ["Closed by", session.closedBy],
     ["Containers", session.containerIds.join(", ")],
     ["Allowed images", (config?.allowedImages ?? []).join(", ")],
+    ["Allowed networks", (policy?.allowedNetworks ?? []).join(", ")],
     ["Allowed paths", (policy?.allowedPaths ?? []).join(", ")],
     ["Resource limits", config?.resourceLimits === undefined ? "" : limitsText(config.resourceLimits)],
   ];
@@ -59,7 +60,9 @@ function rows(session: Session, times: TimeStyle): readonly (readonly [string, C
     ["Max containers", cell(String(config?.maxContainers ?? 0))],
     ["Idle time-out", cell(limitText(config?.idleTimeoutNs ?? 0n))],
     ["Max duration", cell(limitText(config?.maxDurationNs ?? 0n))],
-    ["Network", cell(policy?.allowNetwork === true ? "allowed" : "none")],
+    ["Network", cell(policy?.allowNetwork === true ? "its own" : "none")],
+    ...(policy?.allowVolumeMount === true ? [["Mounts", cell("allowed")] as const] : []),
+    ...(policy?.requireApproval === true ? [["Approval", cell("required")] as const] : []),
     ["Messages", cell(String(context?.messages.length ?? 0))],
   ];
 }

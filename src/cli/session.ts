@@ -41,6 +41,14 @@ const createSession = clientCommand({
       about: "a session that is closed after an hour without use",
       line: "baaaht session create --name build --idle-timeout 1h",
     },
+    {
+      about: "whose containers have a network of their own, and a folder of the host",
+      line: "baaaht session create --name web --allow-network --allow-path ./site",
+    },
+    {
+      about: "whose containers wait until somebody has looked at them",
+      line: "baaaht session create --name careful --require-approval",
+    },
     { about: "its id alone, for a script", line: "id=$(baaaht session create --quiet --label team=search)" },
     {
       about: "at most two containers of half a core each",

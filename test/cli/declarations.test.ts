@@ -31,13 +31,6 @@ test.each(commands.map(({ path }) => path))(
   },
 );
 
-test("flags that ask for a network or a mount say that this version does not serve it", () => {
-  const flags = commands.flatMap(({ command }) => Object.entries(command.flags));
-  const networks = flags.filter(([name]) => /network|mount/i.test(name));
-  expect(networks).not.toBeEmpty();
-  for (const [, { about }] of networks) expect(about).toContain("UNIMPLEMENTED");
-});
-
 test("examples are command lines that the parser takes", async () => {
   for (const { path, command } of commands) {
     for (const { line } of command.examples) {

@@ -35,7 +35,13 @@ test("EXIT_CODES are frozen", () => {
     data_loss: 25,
     unauthenticated: 26,
   });
-  expect(COMMAND_EXIT_CODES).toEqual({ timedOut: 124, failed: 125, signalled: 128 });
+  expect(COMMAND_EXIT_CODES).toEqual({
+    timedOut: 124,
+    failed: 125,
+    notExecutable: 126,
+    notFound: 127,
+    signalled: 128,
+  });
   expect(HEALTH_EXIT_CODES).toEqual({ serving: 0, usage: 1, cannotConnect: 2, callFailed: 3, notServing: 4 });
   expect(SIGNAL_EXIT_CODES).toEqual({ SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGPIPE: 141, SIGTERM: 143 });
 });

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { engine, type TestEngine } from "../engine.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { baaaht, type Ended, PROGRAM, type Started } from "./command-line.ts";
@@ -124,6 +127,47 @@ test(
     const { exitCode, stderr } = await run("imageless", ["--pull", "never", "nowhere/nothing:1", "true"]);
     expect(stderr).toContain("nowhere/nothing:1");
     expect(exitCode).toBe(125);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "run has folders of the host, memory and a network when it is told",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "baaaht-run-"));
+    try {
+      writeFileSync(join(folder, "words"), "from the host\n");
+      symlinkSync(folder, `${folder}-link`);
+      const script =
+        "cat /in/words; echo x > /in/x || echo refused; echo made > /out/made; grep -c eth0 /proc/net/dev";
+      const flags = ["-v", `${folder}:/in:ro`, "--mount", `type=bind,src=${folder}-link,dst=/out`];
+      const ended = await run("mounts", [
+        ...flags,
+        "--tmpfs",
+        "/t",
+        "--network",
+        host.image,
+        "sh",
+        "-c",
+        script,
+      ]);
+      expect([ended.stdout, ended.exitCode]).toEqual(["from the host\nrefused\n1\n", 0]);
+      expect(readFileSync(join(folder, "made"), "utf8")).toBe("made\n");
+    } finally {
+      rmSync(folder, { recursive: true });
+      rmSync(`${folder}-link`);
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "run ends with 127 when there is no such command, and with 126 when it can't be run",
+  async () => {
+    const missing = await run("missing", [host.image, "no-such-command"]);
+    expect(missing).toMatchObject({ exitCode: 127, stdout: "" });
+    expect(missing.stderr).toContain("no-such-command");
+    expect(await run("folder", [host.image, "/tmp"])).toMatchObject({ exitCode: 126, stdout: "" });
   },
   TIMEOUT_MS,
 );
