@@ -46,7 +46,10 @@ function formatIn(args: readonly string[]): Format {
 
 function isVerbose(args: readonly string[]): boolean {
   const end = args.indexOf("--");
-  return (end < 0 ? args : args.slice(0, end)).some((word) => word === "--verbose" || word === "-v");
+  const words = end < 0 ? args : args.slice(0, end);
+  // With something that is mounted behind it, the letter is --volume's.
+  const isVolume = (index: number) => /[:/]/.test(words[index + 1] ?? "");
+  return words.some((word, index) => word === "--verbose" || (word === "-v" && !isVolume(index)));
 }
 
 interface Style {

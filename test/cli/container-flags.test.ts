@@ -3,6 +3,7 @@ import { lastingFlags } from "../../src/cli/container-flags.ts";
 import { mountFlags } from "../../src/cli/mount-flags.ts";
 import { publishFlag } from "../../src/cli/network-flags.ts";
 import { MountType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { typed } from "./command-line.ts";
 
 const { BIND, VOLUME, TMPFS } = MountType;
 const here = process.cwd();
@@ -75,4 +76,13 @@ test("--restart takes a number behind on-failure, and nowhere else", () => {
   for (const word of ["always:3", "on-failure:", "sometimes"]) {
     expect(() => lastingFlags.restart.read([word])).toThrow("on-failure:N");
   }
+});
+
+test("-v is --verbose where nothing is mounted, and --volume where something is", async () => {
+  const lines = async (...args: readonly string[]) => (await typed(args)).stderr.split("\n").length;
+  const create = ["container", "create", "-s", "s"];
+  expect(await lines(...create, "-v", "./a:/b", "image")).toBeLessThan(
+    await lines(...create, "--verbose", "image"),
+  );
+  expect(await lines("container", "get", "-v", "x")).toBe(await lines("container", "get", "--verbose", "x"));
 });
