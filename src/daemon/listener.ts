@@ -13,7 +13,7 @@ import { dirname, resolve } from "node:path";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { Failure } from "../failure.ts";
 import { endCalls, type RpcServer, stopCalls } from "../rpc/adapter.ts";
-import { boundConnections, boundDeadlines } from "../rpc/http2.ts";
+import { boundConnections, boundDeadlines, joinWrites } from "../rpc/http2.ts";
 import { tryLock } from "./libc.ts";
 
 /** A server that is reached by a Unix socket; disposing of it stops the server. */
@@ -182,6 +182,7 @@ async function bind(server: RpcServer, path: string, unfinished: string): Promis
   }
   chmodSync(unfinished, 0o600);
   boundDeadlines(server.grpc);
+  joinWrites(server.grpc);
 }
 
 async function shutDown(server: RpcServer, graceMs: number): Promise<void> {

@@ -7,8 +7,8 @@ import type {
 } from "node:http2";
 import type { Server, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 
-// All that reaches under grpc-js' public face, which hides HTTP/2 entirely, is in this file. Nothing here is
-// promised by grpc-js, whose version is therefore pinned, and each reach checks what it finds.
+// All that reaches under grpc-js' public face, which hides HTTP/2 entirely, and under that of Bun's HTTP/2 is in this
+// file. Nothing here is promised by either, whose versions are therefore pinned, and each reach checks what it finds.
 
 /** A connection, the same object for all calls that come over it. */
 export type Http2Connection = Http2Session;
@@ -40,11 +40,7 @@ export function tuneHttp2(server: Server, tuning: Http2Tuning): void {
  * pass at once. Call it after `bindAsync`, before clients can connect.
  */
 export function boundDeadlines(server: Server): void {
-  const servers = field(server, "http2Servers");
-  if (!(servers instanceof Map)) throw new Error("grpc-js keeps its HTTP/2 servers elsewhere");
-  for (const listening of servers.keys()) {
-    (listening as Http2Server).prependListener("stream", boundDeadline); // what grpc-js' Server declares the keys to be
-  }
+  for (const bound of http2Servers(server)) bound.prependListener("stream", boundDeadline);
 }
 
 function boundDeadline(_: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
@@ -66,9 +62,48 @@ function daysOf(timeout: string): number {
 
 /** Bounds how many connections `server` has at once; further ones are closed. Call it when the server is bound. */
 export function boundConnections(server: Server, most: number): void {
-  const servers = field(server, "http2Servers");
-  if (!(servers instanceof Map)) throw new Error("grpc-js keeps its HTTP/2 servers elsewhere");
-  for (const bound of servers.keys()) Object.assign(bound, { maxConnections: most });
+  for (const bound of http2Servers(server)) Object.assign(bound, { maxConnections: most });
+}
+
+/**
+ * Lets the answers that end together leave in one write to their connection's socket. Bun makes a write for each stream
+ * that ends, which costs more than all else that is done for a small answer. Call it after `bindAsync`, before clients
+ * can connect.
+ */
+export function joinWrites(server: Server): void {
+  for (const bound of http2Servers(server)) bound.on("session", joinWritesOf);
+}
+
+function joinWritesOf(connection: Http2Connection): void {
+  const frames = framesOf(connection);
+  if (frames === undefined) return;
+  const write = frames.flush.bind(frames);
+  let isDue = false;
+  const writeNow = () => {
+    isDue = false;
+    if (!connection.destroyed) write();
+  };
+  frames.flush = () => {
+    if (isDue) return;
+    isDue = true;
+    process.nextTick(writeNow); // the ends of the other streams are in that queue already
+  };
+}
+
+/** Bun's own half of a connection, which keeps the frames that are not written yet. */
+interface Frames {
+  flush(): void;
+}
+
+/** Undefined in a Bun that keeps it elsewhere: then it writes as it likes. */
+function framesOf(connection: Http2Connection): Frames | undefined {
+  const kind: object = Object.getPrototypeOf(connection);
+  const name = Object.getOwnPropertySymbols(kind).find(
+    ({ description }) => description === "::bunhttp2native::",
+  );
+  const frames: unknown = name && Reflect.get(connection, name);
+  if (typeof frames !== "object" || frames === null) return undefined;
+  return typeof Reflect.get(frames, "flush") === "function" ? (frames as Frames) : undefined; // as was just seen
 }
 
 /** The connection that a call came over; undefined when it is closed already. */
@@ -101,6 +136,12 @@ function streamOf(wire: ServerInterceptingCallInterface): ServerHttp2Stream {
   if (typeof stream !== "object" || stream === null)
     throw new Error("grpc-js keeps a call's stream elsewhere");
   return stream as ServerHttp2Stream; // what BaseServerInterceptingCall declares it to be
+}
+
+function http2Servers(server: Server): readonly Http2Server[] {
+  const servers = field(server, "http2Servers");
+  if (!(servers instanceof Map)) throw new Error("grpc-js keeps its HTTP/2 servers elsewhere");
+  return [...servers.keys()]; // what grpc-js' Server declares the keys to be
 }
 
 function field(owner: object, name: string): unknown {
