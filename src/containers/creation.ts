@@ -174,7 +174,7 @@ export class Creation {
         session: { table: sessionTable, key: sessionId },
         activity: { table: activityTable, key: sessionId },
         open: { table: counterTable, key: openContainers },
-        answer: { table: answerTable, key: once?.row ?? "" },
+        answer: { table: answerTable, key: once?.row },
       },
       (loaded) => {
         const session = activeSession(loaded.session, {

@@ -81,8 +81,8 @@ export class Messages {
         session: { table: sessionTable, key: id },
         activity: { table: activityTable, key: id },
         // A message id that the server has just made can't be there yet.
-        before: { table: messageTable, key: draft.id === "" ? "" : messageKey(id, draft.id) },
-        answer: { table: answerTable, key: once?.row ?? "" },
+        before: { table: messageTable, key: draft.id === "" ? undefined : messageKey(id, draft.id) },
+        answer: { table: answerTable, key: once?.row },
       },
       (loaded) => sendMessage(loaded, { ...message, sessionId: id }),
     );

@@ -102,7 +102,7 @@ export class Sessions {
     const id = await this.#store.change(
       {
         open: { table: counterTable, key: openSessions },
-        answer: { table: answerTable, key: once?.row ?? "" },
+        answer: { table: answerTable, key: once?.row },
       },
       (loaded) =>
         createSession(loaded, session, {

@@ -51,9 +51,9 @@ export interface Listing<Row> {
   readonly position: Position;
 }
 
-/** What one load asks for: a row by its key, or how many rows a query has. */
+/** What one load asks for: a row by its key (none when that is `undefined`), or how many rows a query has. */
 export type Load<Row> =
-  | { readonly table: Table<Row>; readonly key: string }
+  | { readonly table: Table<Row>; readonly key: string | undefined }
   | { readonly table: Table<Row>; readonly count: Query };
 
 // biome-ignore lint/suspicious/noExplicitAny: each entry has a row type of its own, which Loaded recovers

@@ -34,12 +34,19 @@ export function storeChanges(open: () => Promise<StoreSubject>): void {
       {
         a: { table: noteTable, key: "a" },
         missing: { table: noteTable, key: "z" },
+        none: { table: noteTable, key: undefined },
         same: { table: noteTable, count: { where: { topic: "same" } } },
         all: { table: noteTable, count: {} },
       },
       unchanged,
     );
-    expect(loaded).toEqual({ a: note("a", { topic: "same" }), missing: undefined, same: 2, all: 3 });
+    expect(loaded).toEqual({
+      a: note("a", { topic: "same" }),
+      missing: undefined,
+      none: undefined,
+      same: 2,
+      all: 3,
+    });
   });
 
   test("change() decides on the outcome of all changes before it", async () => {

@@ -115,7 +115,8 @@ export class MemoryStore implements Store {
   }
 
   #load(load: Load<unknown>): unknown {
-    return "count" in load ? this.#matching(load.table, load.count).length : this.#row(load.table, load.key);
+    if ("count" in load) return this.#matching(load.table, load.count).length;
+    return load.key === undefined ? undefined : this.#row(load.table, load.key);
   }
 
   #row<Row>(table: Table<Row>, key: string): Row | undefined {

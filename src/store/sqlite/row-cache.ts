@@ -12,36 +12,37 @@ export class RowCache {
     this.#maxSize = maxSize;
   }
 
-  get(table: string, key: string): unknown {
-    return this.#entries.get(`${table}/${key}`)?.row;
+  /** @param name as `rowName` makes it, here and below */
+  get(name: string): unknown {
+    return this.#entries.get(name)?.row;
   }
 
-  set(table: string, key: string, row: unknown, size: number): void {
-    const name = `${table}/${key}`;
-    this.#drop(name);
+  set(name: string, row: unknown, size: number): void {
+    this.delete(name);
     if (size > this.#maxSize / 16) return;
     this.#entries.set(name, { row, size });
     this.#size += size;
     while (this.#size > this.#maxSize) {
       const oldest = this.#entries.keys().next();
       if (oldest.done) return;
-      this.#drop(oldest.value);
+      this.delete(oldest.value);
     }
   }
 
-  delete(table: string, key: string): void {
-    this.#drop(`${table}/${key}`);
+  delete(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return;
+    this.#entries.delete(name);
+    this.#size -= entry.size;
   }
 
   clear(): void {
     this.#entries.clear();
     this.#size = 0;
   }
+}
 
-  #drop(name: string): void {
-    const entry = this.#entries.get(name);
-    if (entry === undefined) return;
-    this.#entries.delete(name);
-    this.#size -= entry.size;
-  }
+/** What tells a row from all others. */
+export function rowName(table: string, key: string): string {
+  return `${table}/${key}`;
 }

@@ -1,4 +1,4 @@
-import type { Database, SQLQueryBindings } from "bun:sqlite";
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import type { Instant, LogEvent, NewEvent, Position } from "../../events/event.ts";
 import type { EventFilter } from "../../events/filter.ts";
 import type { EventStorage } from "../../events/storage.ts";
@@ -19,6 +19,7 @@ const clockSlack = 1_000;
 export class SqliteEvents implements EventStorage {
   readonly epoch: string;
   readonly #database: Database;
+  readonly #insert: Statement;
   readonly #listeners = new Set<(events: readonly LogEvent[]) => void>();
   #head: Position;
   #tail: Position;
@@ -29,6 +30,7 @@ export class SqliteEvents implements EventStorage {
 
   constructor(database: Database) {
     this.#database = database;
+    this.#insert = database.query(insertSql);
     const meta = database
       .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'epoch'")
       .get();
@@ -61,24 +63,20 @@ export class SqliteEvents implements EventStorage {
     const body = encodeRow(labels === null ? entry : { ...entry, labels: undefined }, "none");
     const startsAt = this.#nextEndsAt;
     this.#nextEndsAt += textBytes({ body, labels });
-    this.#database
-      .query(
-        "INSERT INTO events (position, at, type, source, priority, sessionId, containerId, taskId, agentId, labels, startsAt, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      )
-      .run(
-        position,
-        event.at,
-        event.type,
-        event.source,
-        event.priority ?? "normal",
-        event.sessionId ?? null,
-        event.containerId ?? null,
-        event.taskId ?? null,
-        event.agentId ?? null,
-        labels,
-        startsAt,
-        body,
-      );
+    this.#insert.run(
+      position,
+      event.at,
+      event.type,
+      event.source,
+      event.priority ?? "normal",
+      event.sessionId ?? null,
+      event.containerId ?? null,
+      event.taskId ?? null,
+      event.agentId ?? null,
+      labels,
+      startsAt,
+      body,
+    );
     return entry;
   }
 
@@ -204,6 +202,9 @@ export class SqliteEvents implements EventStorage {
     return newest === null ? 0 : newest.startsAt + textBytes(newest);
   }
 }
+
+const insertSql =
+  "INSERT INTO events (position, at, type, source, priority, sessionId, containerId, taskId, agentId, labels, startsAt, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 function eventOf({ body, labels }: { readonly body: string; readonly labels: string | null }): LogEvent {
   const event = decodeRow(body) as LogEvent; // insert() is the only writer

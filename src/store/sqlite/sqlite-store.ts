@@ -1,4 +1,4 @@
-import type { Database, SQLQueryBindings } from "bun:sqlite";
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import type { LogEvent, Position } from "../../events/event.ts";
 import { Failure } from "../../failure.ts";
 import {
@@ -13,11 +13,12 @@ import {
 import type { PageQuery, Query, Table } from "../table.ts";
 import { openDatabase } from "./database.ts";
 import { countSql, pageSql } from "./query.ts";
-import { RowCache } from "./row-cache.ts";
+import { RowCache, rowName } from "./row-cache.ts";
 import { decodeRow, encodeRow } from "./row-codec.ts";
 import { sameFile } from "./same-file.ts";
 import { SqliteEvents } from "./sqlite-events.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
+import { UnsavedRows } from "./unsaved-rows.ts";
 
 /** The bound on what one commit holds: it bounds how long the event loop is held. */
 const maxBatch = 512;
@@ -45,6 +46,8 @@ export class SqliteStore implements Store {
   readonly install: string;
   readonly #database: Database;
   readonly #cache = new RowCache(cacheSize);
+  readonly #unsaved = new UnsavedRows();
+  readonly #puts = new Map<Table<never>, Statement>();
   readonly #checkFile: () => void;
   #waiting: Waiting[] = [];
   #scheduled = false;
@@ -140,6 +143,7 @@ export class SqliteStore implements Store {
       if (this.#database.inTransaction) this.#database.query("ROLLBACK").run(); // what #rollback could not
       this.#database.query("BEGIN IMMEDIATE").run();
       for (const waiting of batch) this.#apply(waiting, appended, settlements);
+      this.#saveRows();
       this.#checkFile();
       this.#database.query("COMMIT").run();
     } catch (error) {
@@ -157,7 +161,7 @@ export class SqliteStore implements Store {
     return "settled";
   }
 
-  /** Decides one change and writes it. A decision that throws has written nothing, so only its own caller hears of it. */
+  /** Decides one change and notes it. A decision that throws has noted nothing, so only its own caller hears of it. */
   #apply(waiting: Waiting, appended: LogEvent[], settlements: (() => void)[]): void {
     const loaded: Record<string, unknown> = {};
     for (const name in waiting.load) {
@@ -171,10 +175,7 @@ export class SqliteStore implements Store {
       settlements.push(() => waiting.reject(error));
       return;
     }
-    for (const change of decision.rows) {
-      if ("put" in change) this.#put(change.table, change.put);
-      else this.#remove(change.table, change.remove);
-    }
+    for (const change of decision.rows) this.#unsaved.add(change);
     for (const event of decision.events) {
       appended.push(this.events.insert(this.events.tail + appended.length + 1, event));
     }
@@ -183,6 +184,7 @@ export class SqliteStore implements Store {
 
   #rollback(): void {
     this.#cache.clear();
+    this.#unsaved.take();
     this.events.rolledBack();
     try {
       // A full disk can end the transaction by itself.
@@ -193,18 +195,26 @@ export class SqliteStore implements Store {
   }
 
   #load(load: Load<unknown>): unknown {
-    return "count" in load ? this.#count(load.table, load.count) : this.#row(load.table, load.key);
+    if ("count" in load) {
+      this.#saveRows(); // the query looks at what is written
+      return this.#count(load.table, load.count);
+    }
+    return load.key === undefined ? undefined : this.#row(load.table, load.key);
   }
 
+  /** With what the commit that is being made has done to it, if one is: the event loop lets no other reader see that. */
   #row<Row>(table: Table<Row>, key: string): Row | undefined {
-    const cached = this.#cache.get(table.name, key);
+    const name = rowName(table.name, key);
+    const unsaved = this.#unsaved.get(name);
+    if (unsaved !== undefined) return "put" in unsaved ? (unsaved.put as Row) : undefined; // put() has checked it
+    const cached = this.#cache.get(name);
     if (cached !== undefined) return cached as Row; // set() below was given a Row of this table
     const found = this.#database
       .query<{ body: string }, [string]>(`SELECT body FROM "${table.name}" WHERE "key" = ?`)
       .get(key);
     if (found === null) return undefined;
     const row = decodeRow(found.body) as Row; // put() is the only writer
-    this.#cache.set(table.name, key, row, found.body.length);
+    this.#cache.set(name, row, found.body.length);
     return row;
   }
 
@@ -227,19 +237,33 @@ export class SqliteStore implements Store {
     return this.#database.query<{ count: number }, SQLQueryBindings[]>(text).get(...values)?.count ?? 0;
   }
 
-  #put<Row>(table: Table<Row>, row: Row): void {
-    const key = table.key(row);
-    const body = encodeRow(row, table.bigints);
-    const values: SQLQueryBindings[] = [key, body];
-    for (const name in table.columns) values.push(columnOf(table, name, row));
-    if (table.labels !== undefined) values.push(JSON.stringify(table.labels(row)));
-    this.#database.query(putSql(table)).run(...values);
-    if (this.#cache.get(table.name, key) !== undefined) this.#cache.set(table.name, key, row, body.length);
+  #saveRows(): void {
+    for (const [name, change] of this.#unsaved.take()) {
+      if ("put" in change) this.#put(change.table, change.put, name);
+      else this.#remove(change.table, change.remove, name);
+    }
   }
 
-  #remove<Row>(table: Table<Row>, key: string): void {
+  #put<Row>(table: Table<Row>, row: Row, name: string): void {
+    const body = encodeRow(row, table.bigints);
+    const values: SQLQueryBindings[] = [table.key(row), body];
+    for (const column in table.columns) values.push(columnOf(table, column, row));
+    if (table.labels !== undefined) values.push(JSON.stringify(table.labels(row)));
+    this.#putStatement(table).run(...values);
+    if (this.#cache.get(name) !== undefined) this.#cache.set(name, row, body.length);
+  }
+
+  #putStatement<Row>(table: Table<Row>): Statement {
+    const known = this.#puts.get(table);
+    if (known !== undefined) return known;
+    const statement = this.#database.query(putSql(table));
+    this.#puts.set(table, statement);
+    return statement;
+  }
+
+  #remove<Row>(table: Table<Row>, key: string, name: string): void {
     this.#database.query(`DELETE FROM "${table.name}" WHERE "key" = ?`).run(key);
-    this.#cache.delete(table.name, key);
+    this.#cache.delete(name);
   }
 
   #reading<Result>(doing: string, read: () => Result): Result {
@@ -252,17 +276,11 @@ export class SqliteStore implements Store {
   }
 }
 
-const statements = new WeakMap<object, string>();
-
 function putSql<Row>(table: Table<Row>): string {
-  const known = statements.get(table);
-  if (known !== undefined) return known;
   const names = ['"key"', "body", ...Object.keys(table.columns).map((name) => `"${name}"`)];
   if (table.labels !== undefined) names.push("labels");
   const updates = names.slice(1).map((name) => `${name} = excluded.${name}`);
-  const text = `INSERT INTO "${table.name}" (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")}) ON CONFLICT ("key") DO UPDATE SET ${updates.join(", ")}`;
-  statements.set(table, text);
-  return text;
+  return `INSERT INTO "${table.name}" (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")}) ON CONFLICT ("key") DO UPDATE SET ${updates.join(", ")}`;
 }
 
 function columnOf<Row>(table: Table<Row>, name: string, row: Row) {
