@@ -4,7 +4,7 @@ import { goStep, grpcurlStep, pythonStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
 /** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
-const OWN_PROCESS = ["crash", "foreign"];
+const OWN_PROCESS = ["crash", "faults", "foreign"];
 
 /** What `check` does once everything is set up, in this order. To add a check, add it here. */
 export const STEPS: readonly CheckStep[] = [
@@ -25,6 +25,7 @@ export const STEPS: readonly CheckStep[] = [
     files: () => testFiles((folder) => !OWN_PROCESS.includes(folder)),
   }),
   testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),
+  testStep({ name: "fault tests", processes: 1, files: () => testFiles((folder) => folder === "faults") }),
   goStep("Go for its example"),
   pythonStep("Python for its example"),
   grpcurlStep("grpcurl"),

@@ -132,13 +132,13 @@ describe("types", () => {
 });
 
 describe("tests", () => {
-  /** Its load is made of random moments, and of what an engine does that gives no word of it. */
-  const crashRun = "test/crash/";
+  /** Their load is made of random moments, and of what an engine does that gives no word of it. */
+  const underFire = /^test\/(?:crash|faults)\//;
 
   test("do not sleep to synchronise: a comment says what else a sleep is for", () => {
     const sleep = /\bBun\.sleep(?:Sync)?\((?!0\))|\bsetTimeout\(\s*(?:resolve|done)\b/;
     const wrong = typescript
-      .filter((path) => path.startsWith("test/") && !path.startsWith(crashRun))
+      .filter((path) => path.startsWith("test/") && !underFire.test(path))
       .flatMap((path) =>
         unexplained(
           path,
