@@ -9,6 +9,7 @@ import { bytesText } from "./bytes-text.ts";
 import { cell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
 import { manyWords } from "./command.ts";
+import { Drawing } from "./drawing.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
 import { findContainerId, findSessionId } from "./find-id.ts";
 import { duration, problem, text, toggle } from "./flag.ts";
@@ -22,8 +23,6 @@ import { type Column, type TableStyle, table } from "./table.ts";
 
 /** Each has a connection of its own. */
 const mostAtOnce = 64;
-/** How often a terminal is drawn anew at most, in milliseconds. */
-const drawEveryMs = 200;
 
 export const statsCommand = clientCommand({
   name: "stats",
@@ -194,41 +193,21 @@ async function live(
   { shell, style }: { readonly shell: Shell; readonly style: TableStyle },
 ): Promise<void> {
   const latest = new Map<string, ContainerStats>();
-  let hasNews = false;
-  let isOver = false;
-  let drawn = 0;
-  const draw = async () => {
-    hasNews = false;
+  await using drawing = new Drawing(shell.out, () => {
     const rows = measuring.watched.ids.flatMap((id) => latest.get(id) ?? []);
-    const width = shell.out.size()?.columns;
-    const text = table(rows, { columns, style: { ...style, width } });
-    const up = drawn === 0 ? "" : `\u001b[${drawn}A`;
-    drawn = text.split("\n").length - 1;
-    await shell.out.write(`${up}\u001b[J${text}`); // from the first line of the last drawing on, nothing stays
-  };
-  const drawing = (async () => {
-    while (!isOver) {
-      if (hasNews) await draw();
-      await Bun.sleep(drawEveryMs); // what comes meanwhile is drawn together
-    }
-    if (hasNews) await draw();
-  })();
-  try {
-    await measure(measuring, {
-      reading: async (reading) => {
-        latest.set(reading.containerId, reading);
-        hasNews = true;
-        return "more";
-      },
-      ended: (containerId) => {
-        latest.delete(containerId);
-        hasNews = true;
-      },
-    });
-  } finally {
-    isOver = true;
-    await drawing;
-  }
+    return table(rows, { columns, style: { ...style, width: shell.out.size()?.columns } });
+  });
+  await measure(measuring, {
+    reading: async (reading) => {
+      latest.set(reading.containerId, reading);
+      drawing.changed();
+      return "more";
+    },
+    ended: (containerId) => {
+      latest.delete(containerId);
+      drawing.changed();
+    },
+  });
 }
 
 const columns: readonly Column<ContainerStats>[] = [

@@ -32,6 +32,11 @@ export const root: Group = {
       load: async () => (await import("./container.ts")).containerGroup,
     },
     {
+      name: "image",
+      summary: "fetch images",
+      load: async () => (await import("./image.ts")).imageGroup,
+    },
+    {
       name: "event",
       summary: "follow the log of all that happens",
       load: async () => (await import("./event.ts")).eventGroup,

@@ -10,7 +10,8 @@ import {
   knownContainer,
   openContainers,
 } from "./container.ts";
-import { type Creation, callSource } from "./creation.ts";
+import type { Creation } from "./creation.ts";
+import { callSource } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 
 /** Lets containers that wait for approval be made, or not. */

@@ -33,7 +33,7 @@ export function configViolations(
   limits: ContainerLimits,
 ): readonly FieldViolation[] {
   return [
-    ...imageViolations(config.image),
+    ...imageViolations(config.image, "config.image"),
     ...argumentViolations(config),
     ...pathViolations(config.workingDir, "config.working_dir"),
     ...mountViolations(config.mounts),
@@ -46,8 +46,8 @@ export function configViolations(
   ];
 }
 
-function imageViolations(image: string): readonly FieldViolation[] {
-  const field = "config.image";
+/** What is wrong with an image's name as such. */
+export function imageViolations(image: string, field: string): readonly FieldViolation[] {
   if (image === "") return [{ field, description: "is empty; name an image, such as python:3.11" }];
   if (image.length > maxImageLength) {
     return [{ field, description: `has ${image.length} characters; at most ${maxImageLength} are allowed` }];

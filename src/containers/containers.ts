@@ -15,11 +15,11 @@ import {
   madeContainer,
   openContainers,
 } from "./container.ts";
-import { type Creating, Creation, callSource } from "./creation.ts";
+import { type Creating, Creation } from "./creation.ts";
 import { EngineLink, type EngineState } from "./engine-link.ts";
 import { removeSurroundings } from "./engine-surroundings.ts";
 import { FirstOutputs } from "./first-output.ts";
-import { engineSource, observe } from "./observe.ts";
+import { callSource, engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
 import type { Usage } from "./usage.ts";

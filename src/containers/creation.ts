@@ -23,7 +23,7 @@ import { lookUp } from "./findings.ts";
 import type { Attached } from "./first-output.ts";
 import type { FileIdentity } from "./host-paths.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
-import { forget, observe } from "./observe.ts";
+import { callSource, forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import type { Findings } from "./policy.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
@@ -36,9 +36,6 @@ export interface Creating {
   readonly pull: PullPolicy;
   readonly idempotencyKey: string;
 }
-
-/** The part that speaks in events of container calls. */
-export const callSource = "orchestrator.grpc";
 
 /** What a creation needs of the link to the engine. */
 export interface CreationEngine {
@@ -72,6 +69,9 @@ export class Creation {
   async create(creating: Creating, call: Call): Promise<Container> {
     const violations = configViolations(creating.config, this.#parts.limits);
     if (violations.length > 0) throw invalid("create a container", violations);
+    const { image } = creating.config;
+    const refusing = { doing: `Cannot create a container of image "${image}"`, field: "config.image" };
+    this.#parts.images.refuse(image, refusing);
     // Before the intent: one that nobody can act on would stay, and count, until the engine is back.
     if (!(await this.#waits(creating.sessionId))) await this.#engine.ready(call.signal);
     const id = Bun.randomUUIDv7() as ContainerId; // this is where container ids are made
@@ -207,7 +207,7 @@ export class Creation {
         [engineLabels.container]: container.id,
       },
     };
-    if (pull === "always") await fetchImage(this.#parts, container.config.image, call.signal);
+    if (pull === "always") await fetchImage(this.#parts, container, call);
     const within = () => AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
     await makeSurroundings(this.#parts, container, within);
     let id: RuntimeId;
@@ -217,7 +217,7 @@ export class Creation {
       // Asked only when it turns out to be missing: the usual container doesn't wait for one call more.
       if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
       if (pull !== "missing") throw notThere(container.config.image, error);
-      await fetchImage(this.#parts, container.config.image, call.signal);
+      await fetchImage(this.#parts, container, call);
       id = await runtime.create(spec, within());
     }
     const attached = spec.restart.name === "no" ? await this.#attach(id, within()) : undefined;

@@ -7,9 +7,8 @@ import { sessionTable } from "../sessions/session.ts";
 import { changed, put, remove, type Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import { type Container, containerEvent } from "./container.ts";
-import { callSource } from "./creation.ts";
 import { type ExecEnd, type ExecId, type ExecStart, execTable, type OpenExec } from "./exec.ts";
-import { engineSource } from "./observe.ts";
+import { callSource, engineSource } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 
 /** How long a log that can't be written is left alone, in milliseconds. */

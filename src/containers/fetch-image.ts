@@ -1,20 +1,22 @@
+import type { Call } from "../call.ts";
 import { Failure } from "../failure.ts";
+import type { Container } from "./container.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
 
-/** Has the engine fetch an image. Failures: NOT_FOUND when it can't be had, whatever keeps it; UNAVAILABLE (engine). */
+/** Has the engine fetch a container's image. Failures: NOT_FOUND when it can't be had, whatever keeps it; UNAVAILABLE (engine). */
 export async function fetchImage(
-  { runtime, times }: Pick<ContainerParts, "runtime" | "times">,
-  image: string,
-  signal: AbortSignal,
+  { images, times }: Pick<ContainerParts, "images" | "times">,
+  { config: { image }, sessionId }: Container,
+  call: Call,
 ): Promise<void> {
-  const bounded = AbortSignal.any([signal, AbortSignal.timeout(times.pullMs)]);
+  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(times.pullMs)]);
   try {
-    for await (const _progress of runtime.pull(image, bounded)) {
+    for await (const _progress of images.fetch({ image, sessionId }, { ...call, signal })) {
       // Only the end matters here; PullImage is for those who want to watch.
     }
   } catch (error) {
-    if (bounded.aborted || !(error instanceof Failure)) throw error;
+    if (signal.aborted || !(error instanceof Failure)) throw error;
     throw notToBeHad(image, error);
   }
 }

@@ -15,6 +15,9 @@ import {
 } from "./container.ts";
 import { holdingLess } from "./holding.ts";
 
+/** The part that speaks in events of container calls. */
+export const callSource = "orchestrator.grpc";
+
 /** The part that speaks in events of what the engine did by itself. */
 export const engineSource = "containers";
 

@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
 import type { ContainerLimits } from "./container-limits.ts";
+import type { Images } from "./images.ts";
 import type { GuardedPath } from "./mount-policy.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
 import type { ContainerDefaults } from "./policy.ts";
@@ -27,6 +28,7 @@ export interface ContainerParts {
   readonly guarded: readonly GuardedPath[];
   readonly times: ContainerTimes;
   readonly readings: Readings;
+  readonly images: Images;
   /** Counts as activity of the session. */
   readonly touch: (id: SessionId) => Promise<void>;
   /** As SessionsOptions has it. Milliseconds. */

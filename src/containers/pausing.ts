@@ -8,9 +8,8 @@ import {
   knownContainer,
   madeContainer,
 } from "./container.ts";
-import { callSource } from "./creation.ts";
 import type { EngineLink } from "./engine-link.ts";
-import { observe } from "./observe.ts";
+import { callSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
 

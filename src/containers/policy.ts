@@ -136,7 +136,7 @@ function restartName(name: string): ContainerSpec["restart"]["name"] {
 }
 
 /** As the engine reads it: without a tag or a digest, `latest` is meant. */
-function withTag(image: string): string {
+export function withTag(image: string): string {
   const last = image.slice(image.lastIndexOf("/") + 1);
   return last.includes(":") || last.includes("@") || last.includes("*") ? image : `${image}:latest`;
 }

@@ -3,6 +3,7 @@ import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
 import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
+import { Images } from "../containers/images.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
 import type { ContainerParts } from "../containers/parts.ts";
 import { type Pausing, pausing } from "../containers/pausing.ts";
@@ -29,6 +30,7 @@ export interface Domain {
   readonly approvals: Approvals;
   readonly stats: Stats;
   readonly readings: Readings;
+  readonly images: Images;
 }
 
 export interface DomainParts {
@@ -95,12 +97,19 @@ export function startDomain(parts: DomainParts): Domain {
     approvals: approvals(containerParts, containers.creation),
     stats,
     readings: containerParts.readings,
+    images: containerParts.images,
   };
 }
 
 function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): ContainerParts {
   const { store, log, runtime, clock, supervisor, config } = parts;
   const { runtime: limits, sessions } = config;
+  const times = {
+    operationMs: limits.operationTimeoutMs,
+    pullMs: limits.pullTimeoutMs,
+    stopGraceMs: limits.stopGraceMs,
+    closeGraceMs: limits.closeGraceMs,
+  };
   return {
     store,
     log,
@@ -127,13 +136,12 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
       { path: config.dataDir, what: "the server's data folder" },
       { path: config.grpc.socketPath, what: "the server's socket" },
     ],
-    times: {
-      operationMs: limits.operationTimeoutMs,
-      pullMs: limits.pullTimeoutMs,
-      stopGraceMs: limits.stopGraceMs,
-      closeGraceMs: limits.closeGraceMs,
-    },
+    times,
     readings: new Readings(marksOf(config.runtime.thresholdPercents)),
+    images: new Images(
+      { store, runtime, clock, background: supervisor, times, touch },
+      { allowed: wordsOf(limits.allowedImages), maxPulls: limits.maxPulls },
+    ),
     touch,
     noticeMs: sessions.expiringNoticeMs,
   };
@@ -141,7 +149,15 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
 
 /** The setting's own check has seen that these are numbers. */
 function marksOf(percents: string): readonly number[] {
-  return percents === "" ? [] : percents.split(",").map(Number);
+  return wordsOf(percents).map(Number);
+}
+
+/** A setting of several words with commas between them. */
+function wordsOf(text: string): readonly string[] {
+  return text
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
 }
 
 function pathsOf(list: string): readonly string[] {

@@ -13,6 +13,7 @@ import { eventCalls } from "../rpc/event-calls.ts";
 import { execCalls } from "../rpc/exec-calls.ts";
 import { familyNames } from "../rpc/families.ts";
 import { Health } from "../rpc/health.ts";
+import { imageCalls } from "../rpc/image-calls.ts";
 import { pauseCalls } from "../rpc/pause-calls.ts";
 import { reflection } from "../rpc/reflection.ts";
 import { sessionCalls } from "../rpc/session-calls.ts";
@@ -65,6 +66,7 @@ export function addServices(
     ...sessionCalls({ ...domain, log, ...limits }),
     ...containerCalls({ ...domain, log, ...limits }),
     ...execCalls(domain.execs),
+    ...imageCalls(domain.images),
     ...pauseCalls(domain.pausing),
     ...approvalCalls(domain.approvals),
     ...statsCalls(domain.stats),

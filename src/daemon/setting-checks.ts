@@ -9,6 +9,12 @@ export function dataDir({ uid, env }: Host): string | undefined {
   return env.HOME?.startsWith("/") ? `${env.HOME}/.local/share/baaaht` : undefined;
 }
 
+/** A name with a blank in it would match nothing, and shut out everybody without a word. */
+export function blankProblem(value: string): string | undefined {
+  const hasBlank = value.split(",").some((word) => /\s/.test(word.trim()));
+  return hasBlank ? "must be names with commas between them, without blanks in them" : undefined;
+}
+
 const MAX_MARKS = 16;
 
 export function marksProblem(value: string): string | undefined {

@@ -1,5 +1,6 @@
 import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
 import {
+  blankProblem,
   dataDir,
   dockerHostProblem,
   marksProblem,
@@ -221,6 +222,11 @@ export const settings = {
       "The shares of a container's memory and processes, in percent and ascending, at which RESOURCE_THRESHOLD tells of it; empty for none.",
       { default: "80,95", check: marksProblem },
     ),
+    allowedImages: text(
+      "Images that any container may use and anybody may pull, with commas between them and * for any text; empty for all. A session may allow fewer.",
+      { default: "", check: blankProblem },
+    ),
+    maxPulls: integer("Images that are fetched at once.", { default: 16, min: 1, max: 1_000 }),
     defaultMemoryBytes: size("Memory of a container that asks for none.", {
       default: "512MiB",
       min: "6MiB",
