@@ -65,7 +65,7 @@ function overEachOther(mounts: readonly MountConfig[]): readonly FieldViolation[
     const path = normalPath(target);
     const before = first.get(path);
     if (before === undefined) first.set(path, index);
-    if (before === undefined || target === "") return [];
+    if (before === undefined || path === "/") return []; // the root is wrong anyhow
     const both = (one: number, other: number) => ({
       field: `config.mounts[${one}].target`,
       description: `is "${mounts[one]?.target.slice(0, 64)}", the same place as config.mounts[${other}].target`,

@@ -78,6 +78,25 @@ describe("CreateContainer() of what the engine refuses", () => {
     ENGINE_TEST_MS,
   );
 
+  test.each([
+    ["that is not there", ["/no/such/program"], "COMMAND_NOT_FOUND", "127"],
+    ["that is in no folder of the PATH", ["no-such-program"], "COMMAND_NOT_FOUND", "127"],
+    ["that is a folder", ["/tmp"], "COMMAND_NOT_EXECUTABLE", "126"],
+    ["that is no program", ["/etc/passwd"], "COMMAND_NOT_EXECUTABLE", "126"],
+  ] as const)(
+    "a command %s is told with a shell's code",
+    async (_, command, reason, code) => {
+      const request = { sessionId, config: { image, command }, pull: 2 };
+      const refusal = await refusalOf(client, method.createContainer, request, {
+        deadline: Date.now() + ENGINE_TEST_MS,
+      });
+      expect(refusal).toMatchObject({ code: FAILED_PRECONDITION, reason, metadata: { exit_code: code } });
+      expect(refusal.message).toContain(command[0]);
+      expect(refusal.message).toContain(`(exit code ${code})`);
+    },
+    ENGINE_TEST_MS,
+  );
+
   test("a closed session is FAILED_PRECONDITION, an unknown one NOT_FOUND", async () => {
     const { orchestrator } = server.client;
     const { sessionId: closed } = await orchestrator.createSession({});
