@@ -144,7 +144,6 @@ export interface ContainerSpec {
   readonly logBytes?: bigint;
 }
 
-/** A volume without a source is the container's own, and goes with it. */
 /** What the first process of a container is to be; as ContainerSpec has it. */
 export type Process = Pick<ContainerSpec, "command" | "args" | "env" | "workingDir">;
 
@@ -166,6 +165,7 @@ export interface Prepared {
   become(process: Process, signal: AbortSignal): Promise<void>;
 }
 
+/** A volume without a source is the container's own, and goes with it. */
 export type MountSpec =
   | { readonly kind: "bind"; readonly source: string; readonly target: string; readonly readOnly: boolean }
   | { readonly kind: "volume"; readonly source: string; readonly target: string; readonly readOnly: boolean }
