@@ -21,7 +21,7 @@ export const approveCommand = clientCommand({
     },
     {
       about: "all that wait, in one session",
-      line: "baaaht event watch -s build --type approval-requested -o jsonl | jq -r .metadata.containerId | xargs -n1 baaaht container approve",
+      line: "baaaht event watch --session build --type approval-requested -o jsonl | jq -r .metadata.containerId | xargs -n1 baaaht container approve",
     },
   ],
   run: async ({ client, words, print }) =>

@@ -80,8 +80,8 @@ Flags of COMMAND stand behind its first word, or behind --.`,
     { about: "its id alone", line: "id=$(baaaht container create -q -s build debian:12 -- sh -c 'exit 3')" },
   ],
   run: async ({ client, flags, words, print }) => {
-    const sessionId = await findSessionId(client, flags.session);
     const config = lastingConfigOf(containerConfigOf({ flags, ...words }), flags);
+    const sessionId = await findSessionId(client, flags.session);
     const created = await client.orchestrator.createContainer({
       sessionId,
       config,

@@ -76,6 +76,97 @@ test("session create sends what its flags say", async () => {
   });
 });
 
+test("session create sends what its policy flags say, with paths as the server needs them", async () => {
+  const flags = [
+    "--allow-path",
+    "./data",
+    "--allow-path",
+    "/srv",
+    "--join-network",
+    "shared",
+    "--require-approval",
+  ];
+  const json = await answer(["session", "create", "-o", "json", "--memory-swap", "1g", ...flags]);
+  expect(JSON.parse(json).context.config).toMatchObject({
+    resourceLimits: { memorySwap: "1073741824" },
+    policy: {
+      allowNetwork: true,
+      allowedNetworks: ["shared"],
+      allowVolumeMount: true,
+      allowedPaths: [`${process.cwd()}/data`, "/srv"],
+      requireApproval: true,
+    },
+  });
+});
+
+test("container create sends what its flags say; what waits can be shown, found by its name, and rejected", async () => {
+  const session = await newSession(
+    "careful",
+    "--require-approval",
+    "--allow-network",
+    "--allow-volume-mount",
+  );
+  const flags = [
+    ...["--name", "web", "-v", "cache:/cache:ro", "--tmpfs", "/t", "-p", "127.0.0.1:8080:80/tcp"],
+    ...["--restart", "on-failure:2", "--network", "bridge", "--read-only"],
+  ];
+  const json = await answer([
+    "container",
+    "create",
+    "-o",
+    "json",
+    "-s",
+    session,
+    ...flags,
+    "demo:1",
+    "sleep",
+    "9",
+  ]);
+  expect(JSON.parse(json)).toMatchObject({
+    state: "CONTAINER_STATE_CREATED",
+    stateReason: "it waits for approval",
+    config: {
+      name: "web",
+      command: ["sleep", "9"],
+      mounts: [
+        { type: "MOUNT_TYPE_VOLUME", source: "cache", target: "/cache", readOnly: true },
+        { type: "MOUNT_TYPE_TMPFS", target: "/t" },
+      ],
+      ports: [{ containerPort: 80, hostPort: 8080, protocol: "tcp", hostIp: "127.0.0.1" }],
+      restartPolicy: { name: "on-failure", maximumRetryCount: 2 },
+      networkMode: "bridge",
+      readOnlyRootfs: true,
+    },
+  });
+  const shown = await answer(["container", "get", "web"]);
+  for (const words of [
+    "it waits for approval",
+    "127.0.0.1:8080 -> 80/tcp",
+    "cache:/cache (read-only)",
+    "on-failure, at most 2",
+  ]) {
+    expect(shown).toContain(words);
+  }
+  // There is no engine here.
+  expect(await asked(["container", "approve", "web"])).toMatchObject({ exitCode: 24 });
+  const rejected = await answer(["container", "reject", "web", "--reason", "not today", "-q"]);
+  expect(rejected.trim()).toBe(JSON.parse(json).id);
+  const told = await answer(["event", "watch", "--session", session, "--from-start", "--count", "4"]);
+  expect(told).toContain("approval-requested");
+  expect(told).toContain('reason="not today"');
+});
+
+test("container create refuses flags that can't hold together", async () => {
+  for (const flags of [
+    ["--rm", "--restart", "always"],
+    ["--network", "none", "--network", "bridge"],
+  ]) {
+    expect(await asked(["container", "create", "-s", "x", ...flags, "demo:1"])).toMatchObject({
+      exitCode: 2,
+    });
+  }
+});
+
 test("session create with the same idempotency key gives the same session", async () => {
   const args = ["session", "create", "-q", "--name", "once", "--idempotency-key", "once-1"];
   expect(await answer(args)).toBe(await answer(args));
