@@ -179,7 +179,12 @@ const removeContainer = clientCommand({
   name: "remove",
   summary: "remove containers with all that was written in them",
   words: { containers },
-  flags: { force: toggle({ about: "also when it runs: it is killed", short: "f" }) },
+  flags: {
+    force: toggle({ about: "also when it runs: it is killed", short: "f" }),
+    abandon: toggle({
+      about: "also when the engine can't remove it now: it is forgotten, and removed later",
+    }),
+  },
   callTimeoutMs: 60_000,
   examples: [
     { about: "one that has stopped", line: "baaaht container remove 0192f3a4" },
@@ -190,7 +195,8 @@ const removeContainer = clientCommand({
   ],
   run: async ({ client, flags, words, print }) =>
     await forEach({ client, words: words.containers }, async (containerId) => {
-      const removed = await client.orchestrator.removeContainer({ containerId, force: flags.force });
+      const { force, abandon } = flags;
+      const removed = await client.orchestrator.removeContainer({ containerId, force, abandon });
       await print.record({
         id: removed.containerId,
         value: () => jsonOf(RemoveContainerResponseSchema, removed),

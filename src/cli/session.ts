@@ -184,12 +184,22 @@ const closeSession = clientCommand({
   summary: "end a session with its containers, streams and tasks",
   description: "Closing a closed session changes nothing.",
   words: { session },
-  flags: { reason: anyText({ about: "why, for people; kept with the session and in the log", short: "r" }) },
+  flags: {
+    reason: anyText({ about: "why, for people; kept with the session and in the log", short: "r" }),
+    abandon: toggle({ about: "let go of containers that the engine can't remove now; it does so later" }),
+  },
   callTimeoutMs: 60_000,
-  examples: [{ about: "with a reason", line: 'baaaht session close build --reason "done for today"' }],
+  examples: [
+    { about: "with a reason", line: 'baaaht session close build --reason "done for today"' },
+    {
+      about: "one that stays closing because its engine is gone",
+      line: "baaaht session close build --abandon",
+    },
+  ],
   run: async ({ client, flags, words, print }) => {
     const sessionId = await findSessionId(client, words.session);
-    const closed = await client.orchestrator.closeSession({ sessionId, reason: flags.reason ?? "" });
+    const { reason = "", abandon } = flags;
+    const closed = await client.orchestrator.closeSession({ sessionId, reason, abandon });
     await print.record({
       id: closed.sessionId,
       value: () => jsonOf(CloseSessionResponseSchema, closed),

@@ -6,6 +6,7 @@ import { type SessionId, sessionTable } from "../sessions/session.ts";
 import { counterTable } from "../store/counters.ts";
 import type { Listing } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
+import { removeOrForget, removeSurroundingsOrLeave } from "./abandon.ts";
 import {
   type Container,
   type ContainerId,
@@ -137,17 +138,22 @@ export class Containers {
   /**
    * Removes a container for good.
    *
-   * Failures: NOT_FOUND, FAILED_PRECONDITION when it runs and `force` was not asked for, UNAVAILABLE (engine).
+   * Failures: NOT_FOUND, FAILED_PRECONDITION when it runs and `force` was not asked for, UNAVAILABLE (engine), which
+   * `abandon` doesn't wait for: see removeOrForget.
    */
   async remove(
     id: ContainerId,
-    options: { readonly how: "stopped_only" | "force" },
+    options: { readonly how: "stopped_only" | "force" | "abandon" },
     call: Call,
   ): Promise<void> {
     const before = knownContainer(await this.#parts.store.get(containerTable, id), {
       id,
       doing: "remove container",
     });
+    if (options.how === "abandon") {
+      const remove = (within: Call) => this.remove(id, { how: "force" }, within);
+      return await removeOrForget({ parts: this.#parts, link: this.link }, id, { call, remove });
+    }
     if (options.how === "force") await this.#endHolder(before, call);
     using _held = await this.#parts.locks.hold(id, call.signal);
     const container = await this.link.refreshHeld(id, call);
@@ -206,28 +212,35 @@ export class Containers {
   }
 
   /** Stops and removes all that a closing session has in the engine. Safe to call again. */
-  async empty(sessionId: SessionId, call: Call): Promise<void> {
+  async empty(sessionId: SessionId, call: Call, how: Emptying = "wait"): Promise<void> {
     const session = await this.#parts.store.get(sessionTable, sessionId);
     const closing = new Failure(
       "failed_precondition",
       `Cannot create a container in session "${sessionId}": it is closing`,
     );
+    const link = { parts: this.#parts, link: this.link };
     const removals = (session?.containerIds ?? []).map(async (text) => {
       const id = text as ContainerId; // containerIds holds nothing else
       this.creation.abandon(id, closing);
-      using _held = await this.#holdInTime(id, call);
-      const container = await this.link.refreshHeld(id, call);
-      if (container === undefined) return;
-      const reason = "its session was closed";
-      const ended =
-        container.life.state === "exited" || container.life.state === "waiting"
-          ? container
-          : await this.#stopOrLeave(container, reason, call);
-      await this.#removeHeld(ended, call, reason);
+      const remove = (within: Call) => this.#end(id, within, "its session was closed");
+      if (how === "abandon") await removeOrForget(link, id, { call, remove });
+      else await remove(call);
     });
     const failed = (await Promise.allSettled(removals)).find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
-    if (session !== undefined) await removeSurroundings(this.#parts, session, call.signal);
+    if (session === undefined) return;
+    if (how === "abandon") await removeSurroundingsOrLeave({ ...link, session }, call.signal);
+    else await removeSurroundings(this.#parts, session, call.signal);
+  }
+
+  /** Stops and removes a container, whatever state it is in. */
+  async #end(id: ContainerId, call: Call, reason: string): Promise<void> {
+    using _held = await this.#holdInTime(id, call);
+    const container = await this.link.refreshHeld(id, call);
+    if (container === undefined) return;
+    const isOver = container.life.state === "exited" || container.life.state === "waiting";
+    const ended = isOver ? container : await this.#stopOrLeave(container, reason, call);
+    await this.#removeHeld(ended, call, reason);
   }
 
   /** A container that the engine can't stop gets no grace: the removal, which kills it, is what has to succeed. */
@@ -344,6 +357,9 @@ export class Containers {
     }
   }
 }
+
+/** What becomes of a closing session whose containers the engine can't remove: it waits, or lets go of them. */
+type Emptying = "wait" | "abandon";
 
 const activeStates: readonly Container["life"]["state"][] = [
   "waiting",

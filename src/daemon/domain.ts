@@ -60,7 +60,7 @@ export function startDomain(parts: DomainParts): Domain {
     background: supervisor,
     limits: config.sessions,
     noticeMs,
-    empty: (id, call) => containers.empty(id, call),
+    empty: (id, call, how) => containers.empty(id, call, how),
     onUnfinished: (id, error) => words.warn("a session can't be closed yet", { session: id, error }),
     onDue: expiry.notice,
   });

@@ -74,7 +74,8 @@ export function containerCalls(parts: ContainerCallParts): Handlers<typeof Orche
 
     removeContainer: async (request, call) => {
       const id = requiredId<ContainerId>(request.containerId, "container_id");
-      await containers.remove(id, { how: request.force ? "force" : "stopped_only" }, askedBy(call));
+      const how = request.abandon ? "abandon" : request.force ? "force" : "stopped_only";
+      await containers.remove(id, { how }, askedBy(call));
       return { containerId: id };
     },
 

@@ -92,7 +92,8 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
     closeSession: async (request, call) => {
       const id = requiredId<SessionId>(request.sessionId, "session_id");
       if (request.reason.length > maxReasonLength) throw longReason(request.reason.length);
-      const session = await sessions.close(id, { reason: request.reason }, askedBy(call));
+      const how = request.abandon ? "abandon" : "wait";
+      const session = await sessions.close(id, { reason: request.reason, how }, askedBy(call));
       return { sessionId: session.id, state: toWireSessionState(session) };
     },
 

@@ -41,12 +41,15 @@ export interface SessionsOptions {
   /** How long before its end a session's SESSION_EXPIRING comes, in milliseconds; a tenth of its time if that is shorter. */
   readonly noticeMs: number;
   /** Ends what a closing session has (its containers) and resolves when nothing is left. Called again after a crash. */
-  readonly empty: (id: SessionId, call: Call) => Promise<void>;
+  readonly empty: (id: SessionId, call: Call, how: Closes) => Promise<void>;
   /** Hears why a closing session could not be emptied; it stays closing, and is tried again. */
   readonly onUnfinished: (id: SessionId, error: unknown) => void;
   /** Hears of every time at which a session has to be looked at again. */
   readonly onDue: (at: Instant) => void;
 }
+
+/** What to do about containers that the engine can't remove: to wait for it, or to let go of them. */
+type Closes = "wait" | "abandon";
 
 export interface SessionFilter {
   /** Any of these. */
@@ -182,13 +185,13 @@ export class Sessions {
   /**
    * Ends a session: it takes no more work, its containers are stopped and removed, then it is closed. Resolves when that
    * is done; or when the call's time is over, or the engine refuses, then with a session that is still closing: the server
-   * goes on with it.
+   * goes on with it. `abandon` lets go of containers that the engine can't remove instead.
    *
    * Failures: NOT_FOUND.
    */
   async close(
     id: SessionId,
-    options: { readonly reason: string; readonly source?: string },
+    options: { readonly reason: string; readonly source?: string; readonly how?: Closes },
     call: Call,
   ): Promise<Session> {
     const deciding = this.#deciding(call);
@@ -206,7 +209,9 @@ export class Sessions {
         ),
     );
     if (session.life.state !== "closing") return session;
-    await settledOrAborted(this.#finishInBackground(id, call, source), call.signal);
+    // Beside an attempt that may be waiting for the engine.
+    if (options.how === "abandon") await this.#finishNow(id, call, source, "abandon");
+    else await settledOrAborted(this.#finishInBackground(id, call, source), call.signal);
     return await this.get(id);
   }
 
@@ -326,8 +331,8 @@ export class Sessions {
     return over.promise;
   }
 
-  async #finishNow(id: SessionId, call: Call, source: string): Promise<void> {
-    await this.#options.empty(id, call);
+  async #finishNow(id: SessionId, call: Call, source: string, how: Closes = "wait"): Promise<void> {
+    await this.#options.empty(id, call, how);
     await this.#store.change(
       {
         session: { table: sessionTable, key: id },
