@@ -63,8 +63,13 @@ export type ContainerLife =
   | { readonly state: "waiting"; readonly pull: PullPolicy }
   /** The intent is durable; the engine may or may not have it. */
   | { readonly state: "creating" }
-  | ({ readonly state: "created" | "running" | "paused" | "restarting" | "removing" } & Made)
-  | ({ readonly state: "exited"; readonly exitedAt: Instant; readonly exitCode: number } & Made);
+  | ({ readonly state: "created" | "running" | "paused" | "removing" } & Made)
+  /** It has ended, for good or until its restart policy starts it again. */
+  | ({
+      readonly state: "exited" | "restarting";
+      readonly exitedAt: Instant;
+      readonly exitCode: number;
+    } & Made);
 
 /** What the engine has said of a container that it has. */
 export type MadeLife = Extract<ContainerLife, Made>;

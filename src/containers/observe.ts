@@ -106,9 +106,10 @@ export function lifeOf(facts: ContainerFacts, was: ContainerLife): ContainerLife
   switch (facts.state) {
     case "exited":
     case "dead":
+    case "restarting":
       return {
         ...made,
-        state: "exited",
+        state: facts.state === "restarting" ? "restarting" : "exited",
         exitedAt: facts.exitedAt ?? facts.createdAt,
         exitCode: facts.exitCode ?? 0,
       };
@@ -143,17 +144,24 @@ function stepEvents(
     const limit = after.config.limits.memoryBytes;
     add("resource_threshold", { resource: "memory", oom_killed: "true", limit: String(limit) }, "high");
   }
+  if (is.state === "restarting" && !(was.state === "restarting" && was.exitedAt === is.exitedAt))
+    add("container_restarting", endData(is));
   if (is.state === "exited" && is.startedAt === null) {
     add("container_error", { reason: is.reason === "" ? "it could not be started" : is.reason }, "high");
   } else if (is.state === "exited" && !(was.state === "exited" && was.exitedAt === is.exitedAt)) {
-    add("container_stopped", {
-      exit_code: String(is.exitCode),
-      exited_at: new Date(is.exitedAt).toISOString(),
-      oom_killed: String(is.oomKilled),
-      ...(reason === "" ? {} : { reason }),
-    });
+    add("container_stopped", { ...endData(is), ...(reason === "" ? {} : { reason }) });
   }
   if (is.state === "paused" && was.state !== "paused") add("container_paused", {});
   if (is.state === "running" && was.state === "paused") add("container_resumed", {});
   return events;
+}
+
+function endData(
+  life: Extract<ContainerLife, { readonly state: "exited" | "restarting" }>,
+): Record<string, string> {
+  return {
+    exit_code: String(life.exitCode),
+    exited_at: new Date(life.exitedAt).toISOString(),
+    oom_killed: String(life.oomKilled),
+  };
 }

@@ -13,6 +13,7 @@ export type EventType =
   | "container_error"
   | "container_paused"
   | "container_resumed"
+  | "container_restarting"
   | "session_created"
   | "session_updated"
   | "session_expiring"

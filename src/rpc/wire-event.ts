@@ -78,6 +78,7 @@ const wireTypes: Readonly<Record<EventType, WireType>> = {
   container_error: WireType.CONTAINER_ERROR,
   container_paused: WireType.CONTAINER_PAUSED,
   container_resumed: WireType.CONTAINER_RESUMED,
+  container_restarting: WireType.CONTAINER_RESTARTING,
   session_created: WireType.SESSION_CREATED,
   session_updated: WireType.SESSION_UPDATED,
   session_expiring: WireType.SESSION_EXPIRING,

@@ -203,6 +203,7 @@ export interface ContainerFacts {
   readonly pid?: number;
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
+  /** This and its exit code: of one that has ended, also where its restart policy is about to start it again. */
   readonly exitedAt?: Instant;
   readonly exitCode?: number;
   /**

@@ -3,6 +3,7 @@ import { callEngine } from "../../scripts/engine-api.ts";
 import { HealthCheckResponse_ServingStatus as Serving } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import {
   ContainerState,
+  type Event,
   EventType,
   type ExecContainerResponse,
   PullPolicy,
@@ -116,6 +117,18 @@ describe("what happens to a container", () => {
     expect(types.filter((type) => type === EventType.CONTAINER_STARTED).length).toBeGreaterThanOrEqual(1);
     expect(types.filter((type) => type === EventType.CONTAINER_STOPPED)).toHaveLength(1);
     expect(types.slice(-2)).toEqual([EventType.CONTAINER_STOPPED, EventType.CONTAINER_REMOVED]);
+  }, 25_000);
+
+  test("one that is about to be restarted is told with its exit code, and can be removed", async () => {
+    const command = ["sh", "-c", "exit 3"];
+    const id = await shared.create({ command, restartPolicy: { name: "always" } });
+    const fits = ({ metadata }: Event) => metadata?.containerId === id;
+    const event = await eventOf(shared.client, EventType.CONTAINER_RESTARTING, fits);
+    expect(event).toMatchObject({ source: "containers", data: { exit_code: "3", oom_killed: "false" } });
+    await remove(shared, id);
+    const types = await typesOf(shared, id);
+    expect(types.slice(0, 2)).toEqual([EventType.CONTAINER_CREATED, EventType.CONTAINER_STARTED]);
+    expect(types.at(-1)).toBe(EventType.CONTAINER_REMOVED);
   }, 25_000);
 
   test("one with remove_on_stop is waited for, told, and gone", async () => {

@@ -108,7 +108,7 @@ function factsOf(found: z.infer<typeof Inspected>): ContainerFacts {
   const { State: state } = found;
   const startedAt = instant(state.StartedAt);
   const exitedAt = instant(state.FinishedAt);
-  const ended = state.Status === "exited" || state.Status === "dead";
+  const ended = ["exited", "dead", "restarting"].includes(state.Status);
   const live: readonly FactState[] = ["running", "paused", "restarting"];
   const ports = live.includes(state.Status) ? found.NetworkSettings?.Ports : found.HostConfig.PortBindings;
   return {
