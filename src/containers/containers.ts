@@ -262,6 +262,7 @@ export class Containers {
     const container = knownContainer(await store.get(containerTable, id), { id, doing: "stop container" });
     const runtimeId = madeContainer(container, "stop container");
     await this.#parts.touch(container.sessionId);
+    using _ending = this.#parts.endings.begin(id, reason);
     const askedAt = clock();
     const within = AbortSignal.any([call.signal, AbortSignal.timeout(graceMs + times.operationMs)]);
     await runtime.stop(runtimeId, { graceMs }, within);
@@ -283,7 +284,8 @@ export class Containers {
   }
 
   async #removeHeld(container: Container, call: Call, reason: string): Promise<void> {
-    const { runtime, times } = this.#parts;
+    const { runtime, times, endings } = this.#parts;
+    using _ending = endings.begin(container.id, reason);
     const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
     if (container.life.state !== "waiting") {
       await runtime.remove(madeContainer(container, "remove container"), within);
@@ -298,6 +300,7 @@ export class Containers {
       container.id,
       new Failure("aborted", `Cannot create container "${container.id}": it was removed by force`),
     );
+    using _ending = this.#parts.endings.begin(container.id, "it was removed by a call");
     await this.#kill(container.id, call.signal);
   }
 

@@ -4,17 +4,17 @@ import { Bell } from "../events/bell.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { sessionTable } from "../sessions/session.ts";
-import { changed, put, remove, type Store } from "../store/store.ts";
+import { changed, put, type Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import { type Container, containerEvent } from "./container.ts";
-import { type ExecEnd, type ExecId, type ExecStart, execTable, type OpenExec } from "./exec.ts";
+import { type Exec, type ExecEnd, type ExecId, type ExecStart, execTable } from "./exec.ts";
 import { callSource, engineSource } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 
 /** How long a log that can't be written is left alone, in milliseconds. */
 const writeRetryMs = 1_000;
 
-/** The rows of the execs that run, and what the log says of them. */
+/** The rows of execs, and what the log says of them. */
 export class ExecJournal {
   readonly #store: Store;
   readonly #clock: () => Instant;
@@ -28,13 +28,17 @@ export class ExecJournal {
     this.#clock = parts.clock;
   }
 
-  async begin(container: Container, start: ExecStart, call: Call): Promise<OpenExec> {
-    const open: OpenExec = {
+  async begin(container: Container, start: ExecStart, call: Call): Promise<Exec> {
+    const open: Exec = {
       id: Bun.randomUUIDv7() as ExecId, // this is where exec ids are made
       containerId: container.id,
       sessionId: container.sessionId,
       command: start.command.map((word) => word.slice(0, 256)).slice(0, 16),
       startedAt: this.#clock(),
+      tty: start.tty,
+      stdin: start.stdin,
+      onDisconnect: start.onDisconnect,
+      life: { state: "running" },
     };
     const data = { exec_id: open.id, command: open.command.join(" ").slice(0, 1_024) };
     const { actor, correlationId } = call;
@@ -58,10 +62,7 @@ export class ExecJournal {
    * Writes how an exec ended; resolves to when that was. A log that can't be written now (a full disk) keeps nobody
    * waiting: the end is written as soon as that is possible.
    */
-  async finish(
-    open: OpenExec,
-    finish: { readonly end: ExecEnd; readonly call: Call; readonly source?: string },
-  ): Promise<Instant> {
+  async finish(open: Exec, finish: Omit<Finish, "at">): Promise<Instant> {
     const at = this.#clock();
     try {
       await this.#write(open, { ...finish, at });
@@ -74,20 +75,21 @@ export class ExecJournal {
     return at;
   }
 
-  async #write(open: OpenExec, finish: Finish): Promise<void> {
-    const { end, call, at } = finish;
+  async #write(open: Exec, finish: Finish): Promise<void> {
+    const { end, call, at, outputBytes } = finish;
     const { actor, correlationId } = call;
     const data = { exec_id: open.id, ...endData(end) };
     const event = { source: finish.source ?? callSource, at, actor, correlationId, data };
     await this.#store.change({ session: { table: sessionTable, key: open.sessionId } }, ({ session }) => {
       const about = { id: open.containerId, sessionId: open.sessionId, session };
       const finished = containerEvent(about, { type: "exec_finished", ...event });
-      return changed(undefined, [remove(execTable, open.id)], [finished]);
+      const ended: Exec = { ...open, life: { state: "ended", end, endedAt: at, outputBytes } };
+      return changed(undefined, [put(execTable, ended)], [finished]);
     });
     this.#open.delete(open.id);
   }
 
-  async #writeLater(open: OpenExec, finish: Finish, signal: AbortSignal): Promise<void> {
+  async #writeLater(open: Exec, finish: Finish, signal: AbortSignal): Promise<void> {
     const bell = new Bell();
     signal.addEventListener("abort", bell.ring, { once: true });
     try {
@@ -110,9 +112,11 @@ export class ExecJournal {
     let settled = 0;
     let after: PagePlace | undefined;
     do {
-      const page = await this.#store.list(execTable, { limit: 500, after });
+      const page = await this.#store.list(execTable, { where: { state: "running" }, limit: 500, after });
       const left = page.rows.filter(({ id }) => !this.#open.has(id));
-      await Promise.all(left.map((open) => this.finish(open, { end, call, source: engineSource })));
+      await Promise.all(
+        left.map((open) => this.finish(open, { end, call, outputBytes: null, source: engineSource })),
+      );
       settled += left.length;
       after = page.next;
     } while (after !== undefined);
@@ -122,6 +126,8 @@ export class ExecJournal {
 
 interface Finish {
   readonly end: ExecEnd;
+  /** How much it had written; null when nobody knows. */
+  readonly outputBytes: number | null;
   readonly call: Call;
   readonly source?: string;
   readonly at: Instant;

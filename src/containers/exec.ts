@@ -7,20 +7,43 @@ import type { ContainerId } from "./container.ts";
 
 export type ExecId = string & { readonly __brand: "ExecId" };
 
-/** An exec that has not ended: the row is there from before its first output until its end is in the log. */
-export interface OpenExec {
+/** A command: the row is there from before its first output until some time after its end. */
+export interface Exec {
   readonly id: ExecId;
   readonly containerId: ContainerId;
   readonly sessionId: SessionId;
+  /** Its first words, cut. */
   readonly command: readonly string[];
   readonly startedAt: Instant;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly onDisconnect: OnDisconnect;
+  readonly life: ExecLife;
 }
 
-export const execTable: Table<OpenExec> = {
+/** What becomes of a command whose caller is cut off. */
+type OnDisconnect = "kill" | "detach";
+
+export type ExecLife =
+  | { readonly state: "running" }
+  | {
+      readonly state: "ended";
+      readonly end: ExecEnd;
+      readonly endedAt: Instant;
+      /** How many bytes it had written; null when nobody knows any more. */
+      readonly outputBytes: number | null;
+    };
+
+export const execTable: Table<Exec> = {
   name: "execs",
-  bigints: "none",
+  bigints: "some",
   key: (exec) => exec.id,
-  columns: {},
+  columns: {
+    containerId: (exec) => exec.containerId,
+    sessionId: (exec) => exec.sessionId,
+    state: (exec) => exec.life.state,
+    endedAt: (exec) => (exec.life.state === "ended" ? exec.life.endedAt : null),
+  },
 };
 
 /** How an exec ended: exactly one of these, always. */
@@ -39,17 +62,19 @@ export type ExecInput =
   | { readonly kind: "resize"; readonly columns: number; readonly rows: number }
   | { readonly kind: "signal"; readonly name: string };
 
-/** What the caller of an exec gets: `started` first, `end` last. */
-export type ExecOutput =
+/** What the caller of an exec gets: `started` first, `end` last. `offset` is the frame's place in the command's output. */
+export type ExecOutput = { readonly offset: number } & (
   | { readonly kind: "started"; readonly id: ExecId }
   | { readonly kind: "stdout" | "stderr"; readonly data: Uint8Array }
-  | { readonly kind: "end"; readonly end: ExecEnd; readonly at: Instant };
+  | { readonly kind: "end"; readonly end: ExecEnd; readonly at: Instant }
+);
 
 /** What an exec is to run. */
 export interface ExecStart extends ExecSpec {
   readonly containerId: ContainerId;
   /** Nanoseconds; 0n is without end. */
   readonly timeoutNs: bigint;
+  readonly onDisconnect: OnDisconnect;
 }
 
 /** The signals that can be sent, by the name without SIG, with Linux's numbers. */

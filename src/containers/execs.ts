@@ -1,37 +1,78 @@
 import type { Call } from "../call.ts";
+import { Bell } from "../events/bell.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
-import { longestTimerMs } from "../longest-timer.ts";
-import type { Exec, RuntimeId } from "../runtime/runtime.ts";
-import { type Container, containerTable, knownContainer, runningContainer } from "./container.ts";
+import { removeWhere } from "../store/remove-where.ts";
+import type { Listing } from "../store/store.ts";
+import type { PagePlace } from "../store/table.ts";
+import { containerTable, knownContainer, runningContainer } from "./container.ts";
 import {
-  type ExecEnd,
+  type Exec,
+  type ExecId,
   type ExecInput,
+  type ExecLife,
   type ExecOutput,
   type ExecStart,
-  type OpenExec,
-  signalOf,
+  execTable,
   startViolations,
 } from "./exec.ts";
+import { type Attaching, attachTo, endOnly } from "./exec-attachment.ts";
 import { ExecJournal } from "./exec-journal.ts";
-import { type Killing, killExec, unlessEnded } from "./exec-kill.ts";
+import { ExecReaders } from "./exec-readers.ts";
+import { ExecRings } from "./exec-ring.ts";
+import { startProcess } from "./exec-start.ts";
+import { callEnd, isEngineLoss, LiveExec, passInput } from "./live-exec.ts";
 import type { ContainerParts } from "./parts.ts";
-import { plainReason } from "./plain-reason.ts";
-import { untilAborted } from "./until-aborted.ts";
+import { touchIfPossible } from "./touch-if-possible.ts";
 
-/** How long output may still come after its process was killed, in milliseconds: a child may hold the pipe. */
-const drainMs = 2_000;
+/** How often those that have ended long ago are looked for, in milliseconds. */
+const forgetEveryMs = 5_000;
 
-/** Commands that run in containers. */
+export interface ExecLimits {
+  readonly maxExecs: number;
+  /** Streams that read one command at once. */
+  readonly maxAttachments: number;
+  /** Of one command's output that is kept, in bytes. */
+  readonly outputBytes: number;
+  /** The same of all commands together. */
+  readonly outputTotalBytes: number;
+  /** How many that have ended are kept. */
+  readonly maxEnded: number;
+  /** And for how long, in milliseconds. */
+  readonly keepEndedMs: number;
+}
+
+export interface ExecFilter {
+  readonly containerId?: string;
+  readonly sessionId?: string;
+  readonly state?: ExecLife["state"];
+}
+
+/** A command as it is shown. */
+export interface ExecView {
+  readonly exec: Exec;
+  /** Streams that read it now. */
+  readonly attached: number;
+  readonly outputBytes: number;
+  /** The oldest byte of its output that is kept. */
+  readonly oldestOffset: number;
+}
+
+/** Commands that run in containers, and those that have ended a while ago. */
 export class Execs {
   readonly #parts: ContainerParts;
-  readonly #maxExecs: number;
+  readonly #limits: ExecLimits;
   readonly #journal: ExecJournal;
+  readonly #rings: ExecRings;
+  /** Those of this server; those that have ended are in the order of their ends, behind which others may still run. */
+  readonly #live = new Map<ExecId, LiveExec>();
+  readonly #ended = new Set<LiveExec>();
   #running = 0;
 
-  constructor(parts: ContainerParts, options: { readonly maxExecs: number }) {
+  constructor(parts: ContainerParts, limits: ExecLimits) {
     this.#parts = parts;
-    this.#maxExecs = options.maxExecs;
+    this.#limits = limits;
     this.#journal = new ExecJournal(parts);
+    this.#rings = new ExecRings({ maxBytes: limits.outputBytes, totalBytes: limits.outputTotalBytes });
   }
 
   /** How many run now, which is what the bound is on. */
@@ -40,35 +81,76 @@ export class Execs {
   }
 
   /**
-   * Runs a command; yields `started`, its output, and exactly one `end`. The command is killed when its time is over,
-   * when the caller goes away (the signal aborts or the iteration is left), or when `input` throws.
+   * Runs a command; yields `started`, its output, and exactly one `end`. The command is killed when its time is over;
+   * unless it may go on without its caller, also when that goes away (the signal aborts or the iteration is left), or
+   * when `input` throws.
    *
    * Failures before `started`: NOT_FOUND, FAILED_PRECONDITION (the container doesn't run), INVALID_ARGUMENT,
-   * RESOURCE_EXHAUSTED (too many at once), UNAVAILABLE (engine).
+   * RESOURCE_EXHAUSTED (too many at once), UNAVAILABLE (engine). Later, of one that goes on without its caller, also those
+   * of `attach`.
    */
   async *run(
     start: ExecStart,
     input: AsyncIterable<ExecInput>,
     call: Call,
   ): AsyncGenerator<ExecOutput, void, undefined> {
-    const violations = startViolations(start);
-    if (violations.length > 0) throw invalid("run a command", violations);
-    const { store } = this.#parts;
-    const wanted = { id: start.containerId, doing: "run a command in container" };
-    const container = knownContainer(await store.get(containerTable, start.containerId), wanted);
-    const runtimeId = runningContainer(container, wanted.doing);
-    if (this.#running >= this.#maxExecs) throw tooMany(this.#maxExecs);
-    this.#running += 1;
-    try {
-      await this.#touch(container);
-      if (call.signal.aborted) throw abortFailure(call.signal);
-      // The intent first: what runs in a container is in the log, whatever becomes of this server.
-      const open = await this.#journal.begin(container, start, call);
-      await using exec = await this.#startOrFinish(runtimeId, { open, start, call });
-      yield* this.#follow({ exec, open, container, start, input, call });
-    } finally {
-      this.#running -= 1;
+    const exec = await this.#begin(start, call);
+    if (start.onDisconnect === "kill") yield* this.#runFor(exec, input, call);
+    else yield* attachTo(exec, { offset: 0, input, inputEnd: "closes_stdin", call });
+  }
+
+  /**
+   * Joins a command: yields `started`, its output from `offset` on (the oldest that is kept when absent), and exactly one
+   * `end`. Leaving it, and what is wrong with `input`, leaves the command alone.
+   *
+   * Failures: NOT_FOUND, OUT_OF_RANGE (the output there is not kept any more, also later), INVALID_ARGUMENT (beyond its
+   * end; a frame that is wrong), RESOURCE_EXHAUSTED (too many attachments), UNAVAILABLE (it is just being started).
+   */
+  async *attach(
+    id: ExecId,
+    attaching: Omit<Attaching, "inputEnd">,
+  ): AsyncGenerator<ExecOutput, void, undefined> {
+    const live = this.#live.get(id);
+    if (live !== undefined) {
+      yield* attachTo(live, { ...attaching, inputEnd: "changes_nothing" });
+      return;
     }
+    const exec = await this.#known(id, "attach to");
+    if (exec.life.state === "running") throw notYet(id, "attach to");
+    yield* endOnly(exec.id, exec.life, attaching.offset);
+  }
+
+  /** Failures: NOT_FOUND. */
+  async get(id: ExecId): Promise<ExecView> {
+    return this.#view(await this.#known(id, "get"));
+  }
+
+  /** Commands, newest first. */
+  async list(page: {
+    readonly filter: ExecFilter;
+    readonly limit: number;
+    readonly after?: PagePlace | undefined;
+  }): Promise<Listing<ExecView>> {
+    const { filter, limit, after } = page;
+    const where = { ...filter };
+    const options = { where, limit, after, descending: true, total: true } as const;
+    const listing = await this.#parts.store.list(execTable, options);
+    return { ...listing, rows: listing.rows.map((row) => this.#view(row)) };
+  }
+
+  /** Sends a signal. Failures: NOT_FOUND, FAILED_PRECONDITION (it has ended, or can't be reached), INVALID_ARGUMENT. */
+  async signal(id: ExecId, name: string, call: Call): Promise<ExecView> {
+    const exec = await this.#known(id, "signal");
+    const live = this.#live.get(id);
+    if (live === undefined && exec.life.state === "running") throw notYet(id, "signal");
+    if (live === undefined || live.ended !== undefined) {
+      throw new Failure("failed_precondition", `Cannot signal command "${id}": it has ended`, {
+        reason: "EXEC_ENDED",
+        metadata: { exec_id: id },
+      });
+    }
+    await live.take({ kind: "signal", name }, call.signal);
+    return this.#view(exec);
   }
 
   /** See ExecJournal. */
@@ -76,234 +158,181 @@ export class Execs {
     return await this.#journal.settleLeftovers(call);
   }
 
-  async #startOrFinish(
-    id: RuntimeId,
-    { open, start, call }: { readonly open: OpenExec; readonly start: ExecStart; readonly call: Call },
-  ): Promise<Exec> {
-    try {
-      return await this.#start(id, start);
-    } catch (error) {
-      const reason = error instanceof Error ? plainReason(error) : String(error);
-      const end: ExecEnd = { kind: "unknown", reason: `it could not be started: ${reason}` };
-      await this.#journal.finish(open, { end, call });
-      if (!(error instanceof Failure)) throw error;
-      const doing = `Cannot run a command in container "${start.containerId}"`;
-      throw new Failure(error.kind, `${doing}: ${reason}`, { ...error.details, cause: error });
+  /** Forgets those that have ended long ago, or are too many, until the signal aborts. */
+  async forgetEnded(signal: AbortSignal): Promise<void> {
+    const bell = new Bell();
+    signal.addEventListener("abort", bell.ring, { once: true });
+    while (!signal.aborted) {
+      await this.forgetOnce(signal);
+      await bell.wait(forgetEveryMs);
     }
   }
 
-  /** The caller's going away doesn't cut this short: what has begun to run has to be killed, and that takes its handle. */
-  async #start(id: RuntimeId, start: ExecStart): Promise<Exec> {
-    const bound = new AbortController();
-    const late = new Failure(
-      "unavailable",
-      "Cannot run a command: the container engine did not begin in time",
-      {
-        reason: "TIMED_OUT",
+  /** The same once. */
+  async forgetOnce(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#parts;
+    const { keepEndedMs, maxEnded } = this.#limits;
+    const old = clock() - keepEndedMs;
+    for (const exec of this.#ended) {
+      if (exec.ended === undefined || exec.ended.at > old) break;
+      this.#forget(exec);
+    }
+    const past = { where: { endedAt: { lte: old } }, orderBy: "endedAt" } as const;
+    await removeWhere(store, execTable, { query: past, signal });
+    const all = { where: { state: "ended" } } as const;
+    if ((await store.count(execTable, all)) <= maxEnded) return;
+    const ended = { ...all, orderBy: "endedAt", descending: true } as const;
+    const kept = await store.list(execTable, { ...ended, limit: maxEnded });
+    const last = kept.rows.at(-1);
+    if (last?.life.state !== "ended") return;
+    const before = { where: { endedAt: { lt: last.life.endedAt } }, orderBy: "endedAt" } as const;
+    await removeWhere(store, execTable, { query: before, signal });
+  }
+
+  async #begin(start: ExecStart, call: Call): Promise<LiveExec> {
+    const violations = startViolations(start);
+    if (violations.length > 0) throw invalid("run a command", violations);
+    const { store, endings, touch } = this.#parts;
+    const wanted = { id: start.containerId, doing: "run a command in container" };
+    const container = knownContainer(await store.get(containerTable, start.containerId), wanted);
+    const runtimeId = runningContainer(container, wanted.doing);
+    if (this.#running >= this.#limits.maxExecs) throw tooMany(this.#limits.maxExecs);
+    this.#running += 1;
+    const ending = endings.watch(container.id);
+    try {
+      await touchIfPossible(touch(container.sessionId));
+      if (call.signal.aborted) throw abortFailure(call.signal);
+      // The intent first: what runs in a container is in the log, whatever becomes of this server.
+      const row = await this.#journal.begin(container, start, call);
+      const process = await startProcess(this.#parts, {
+        journal: this.#journal,
+        runtimeId,
+        row,
+        start,
+        call,
+      });
+      const exec = new LiveExec({
+        parts: this.#parts,
+        journal: this.#journal,
+        row,
+        start,
+        process,
+        container,
+        runtimeId,
+        ending,
+        ring: this.#rings.open(),
+        readers: new ExecReaders(this.#limits.maxAttachments),
+        call,
+      });
+      this.#live.set(row.id, exec);
+      if (start.onDisconnect === "detach") this.#runAlone(exec);
+      return exec;
+    } catch (error) {
+      this.#running -= 1;
+      ending[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Runs for its caller, who holds it up by not reading, and ends it by leaving. */
+  async *#runFor(
+    exec: LiveExec,
+    input: AsyncIterable<ExecInput>,
+    call: Call,
+  ): AsyncGenerator<ExecOutput, void, undefined> {
+    const over = new AbortController();
+    const stop = () => exec.stop(callEnd(call.signal));
+    let wrong: unknown;
+    if (call.signal.aborted) stop();
+    else call.signal.addEventListener("abort", stop, { once: true });
+    const pumping = this.#pump(exec, input, AbortSignal.any([call.signal, over.signal])).catch(
+      (error: unknown) => {
+        if (isEngineLoss(error)) return exec.stop(callEnd(call.signal));
+        wrong = error;
+        exec.stop(error instanceof Failure ? error : callEnd(call.signal));
       },
     );
-    const timer = setTimeout(() => bound.abort(late), this.#parts.times.operationMs);
     try {
-      return await this.#parts.runtime.exec(id, start, bound.signal);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async *#follow(running: Running): AsyncGenerator<ExecOutput, void, undefined> {
-    const { exec, open, start, call } = running;
-    const stopping = new AbortController();
-    const timer =
-      start.timeoutNs === 0n
-        ? undefined
-        : setTimeout(() => stopping.abort(timedOut), timerMs(start.timeoutNs));
-    const cut = AbortSignal.any([call.signal, stopping.signal]);
-    const state: State = {
-      end: undefined,
-      signals: [],
-      inputFailure: undefined,
-      killing: undefined,
-      lost: "",
-    };
-    const pumping = this.#pump(running, state, stopping);
-    try {
-      yield { kind: "started", id: open.id };
-      for await (const chunk of this.#output(exec, { cut, state })) {
-        yield { kind: chunk.stream, data: chunk.data };
-        await this.#touch(running.container);
+      yield { kind: "started", id: exec.row.id, offset: 0 };
+      for await (const output of exec.output("nobody")) {
+        if (output.kind === "end" && wrong !== undefined) throw wrong;
+        yield output;
       }
-      state.end = await this.#outcome(running, state, cut);
-      const at = await this.#journal.finish(open, { end: state.end, call });
-      if (state.inputFailure !== undefined) throw state.inputFailure;
-      yield { kind: "end", end: state.end, at };
     } finally {
-      clearTimeout(timer);
-      stopping.abort(new Failure("cancelled", "Cannot go on with the command: its stream has ended"));
+      call.signal.removeEventListener("abort", stop);
+      over.abort();
       await pumping;
-      if (state.end === undefined) await this.#abandon(running, cut);
+      await this.#over(exec);
     }
   }
 
-  /** The output until it ends, or until shortly after the command was killed because `cut` has aborted. */
-  async *#output(exec: Exec, { cut, state }: { readonly cut: AbortSignal; readonly state: State }) {
-    const drained = new AbortController();
-    const kill = () => {
-      setTimeout(() => drained.abort(), drainMs).unref();
-      state.killing = killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
-      state.killing.catch(() => {}); // its outcome is waited for later
-    };
-    if (cut.aborted) kill();
-    else cut.addEventListener("abort", kill, { once: true });
+  async #pump(exec: LiveExec, input: AsyncIterable<ExecInput>, signal: AbortSignal): Promise<void> {
+    await exec.begin();
+    await passInput(exec, input, signal);
+    if (!signal.aborted) await exec.take({ kind: "close_stdin" }, signal);
+  }
+
+  /** Runs whoever reads it, until it ends or the server stops. */
+  #runAlone(exec: LiveExec): void {
+    let begun = false;
+    this.#parts.background.start("run a command", async (signal) => {
+      begun = true;
+      const stop = () => exec.stop(abortFailure(signal));
+      signal.addEventListener("abort", stop, { once: true });
+      try {
+        await exec.begin();
+        for await (const _ of exec.output("readers"));
+      } finally {
+        signal.removeEventListener("abort", stop);
+        await this.#over(exec);
+      }
+    });
+    if (!begun) exec.stop(new Failure("unavailable", "Cannot go on: the server is shutting down"));
+  }
+
+  async #over(exec: LiveExec): Promise<void> {
     try {
-      yield* untilAborted(exec.output, drained.signal);
-      if (drained.signal.aborted) state.lost = "its output went on after it was killed";
-    } catch (error) {
-      // The engine is gone or has cut the stream: that is told by the end, as every outcome is.
-      if (!(error instanceof Failure)) throw error;
-      state.lost = error.message;
+      await exec.abandon();
     } finally {
-      cut.removeEventListener("abort", kill);
+      this.#running -= 1;
+    }
+    this.#rings.ended(exec.ring);
+    this.#ended.add(exec);
+    for (const oldest of this.#ended) {
+      if (this.#ended.size <= this.#limits.maxEnded) break;
+      this.#forget(oldest);
     }
   }
 
-  /** Hands the caller's frames on. Whatever is wrong with them ends the command and is the call's outcome. */
-  async #pump({ exec, start, input, call }: Running, state: State, stopping: AbortController): Promise<void> {
-    try {
-      if (!start.stdin) await exec.closeStdin();
-      for await (const frame of untilAborted(input, stopping.signal)) {
-        await this.#take(frame, {
-          exec,
-          start,
-          state,
-          signal: AbortSignal.any([call.signal, stopping.signal]),
-        });
-      }
-      if (start.stdin && !stopping.signal.aborted) await exec.closeStdin();
-    } catch (error) {
-      if (stopping.signal.aborted || call.signal.aborted) return;
-      // That the engine is gone is nothing that the caller did: the end frame tells of it.
-      if (!(error instanceof Failure && error.kind === "unavailable")) state.inputFailure = error;
-      stopping.abort(error);
-    }
+  #forget(exec: LiveExec): void {
+    this.#ended.delete(exec);
+    this.#live.delete(exec.row.id);
+    this.#rings.drop(exec.ring);
   }
 
-  async #take(
-    frame: ExecInput,
-    to: {
-      readonly exec: Exec;
-      readonly start: ExecStart;
-      readonly state: State;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<void> {
-    switch (frame.kind) {
-      case "stdin":
-        if (!to.start.stdin) {
-          throw invalid("run a command", [
-            { field: "stdin", description: "came although start.stdin was not set" },
-          ]);
-        }
-        return await to.exec.write(frame.data, to.signal);
-      case "close_stdin":
-        return await to.exec.closeStdin();
-      case "resize":
-        if (!to.start.tty) {
-          throw invalid("size the terminal", [
-            { field: "resize", description: "came although start.tty was not set" },
-          ]);
-        }
-        return await unlessEnded(to.exec, to.signal, () => to.exec.resize(frame, to.signal));
-      case "signal": {
-        const known = signalOf(frame.name);
-        if (known === undefined) {
-          throw invalid("signal a command", [
-            { field: "signal", description: `is "${frame.name.slice(0, 32)}", which is no signal` },
-          ]);
-        }
-        to.state.signals.push(known);
-        return await unlessEnded(to.exec, to.signal, () => to.exec.signal(known.name, to.signal));
-      }
-    }
+  async #known(id: ExecId, doing: string): Promise<Exec> {
+    const exec = await this.#parts.store.get(execTable, id);
+    if (exec !== undefined) return exec;
+    throw new Failure(
+      "not_found",
+      `Cannot ${doing} command "${id}": there is none with this id (it may have ended long ago; the log has its story)`,
+      { reason: "EXEC_NOT_FOUND", metadata: { exec_id: id } },
+    );
   }
 
-  /** How it ended, of which `cut` (its time-out, its caller) is the reason only if it did not end by itself before. */
-  async #outcome({ exec, start }: Running, state: State, cut: AbortSignal): Promise<ExecEnd> {
-    const killing = await state.killing;
-    if (killing?.kind === "impossible")
-      return { kind: "unknown", reason: `${cutReason(cut)}, and it can't be killed: ${killing.reason}` };
-    if (killing?.kind === "killed" || (killing?.kind === "ended" && state.lost !== "")) {
-      if (cut.reason === timedOut) return { kind: "timed_out", timeoutNs: start.timeoutNs };
-      return { kind: "cancelled", reason: cutReason(cut) };
+  #view(exec: Exec): ExecView {
+    const live = this.#live.get(exec.id);
+    if (live === undefined) {
+      const outputBytes = exec.life.state === "ended" ? (exec.life.outputBytes ?? 0) : 0;
+      return { exec, attached: 0, outputBytes, oldestOffset: outputBytes };
     }
-    const signal = AbortSignal.timeout(this.#parts.times.operationMs);
-    try {
-      const outcome = await exec.outcome(signal);
-      if (outcome.kind === "running") {
-        // Nobody can read what it says any more.
-        await killExec(exec, signal);
-        return { kind: "unknown", reason: state.lost || "its output ended while it was running" };
-      }
-      if (outcome.kind === "unknown") return outcome;
-      const sent = state.signals.findLast(({ number }) => outcome.code === 128 + number);
-      return sent
-        ? { kind: "signalled", signal: sent.name, number: sent.number }
-        : { kind: "exited", code: outcome.code };
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      return { kind: "unknown", reason: state.lost || error.message };
-    }
+    const { total, oldest } = live.ring;
+    const shown = { attached: live.readers.count, outputBytes: total, oldestOffset: oldest };
+    // Its end may not be written yet, as on a full disk.
+    if (live.ended === undefined) return { exec, ...shown };
+    const { end, at: endedAt } = live.ended;
+    return { exec: { ...exec, life: { state: "ended", end, endedAt, outputBytes: total } }, ...shown };
   }
-
-  /** Its reader is gone: the command is killed, and the log says so. */
-  async #abandon({ exec, open, call }: Running, cut: AbortSignal): Promise<void> {
-    const reason = call.signal.aborted ? cutReason(cut) : "its caller went away";
-    const killing = await killExec(exec, AbortSignal.timeout(this.#parts.times.operationMs));
-    const end: ExecEnd =
-      killing.kind === "impossible"
-        ? { kind: "unknown", reason: `${reason}, and it can't be killed: ${killing.reason}` }
-        : { kind: "cancelled", reason };
-    await this.#journal.finish(open, { end, call });
-  }
-
-  /** A full disk, on which activity can't be noted, is no reason to end a command. */
-  async #touch({ sessionId }: Container): Promise<void> {
-    try {
-      await this.#parts.touch(sessionId);
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-    }
-  }
-}
-
-interface Running {
-  readonly exec: Exec;
-  readonly open: OpenExec;
-  readonly container: Container;
-  readonly start: ExecStart;
-  readonly input: AsyncIterable<ExecInput>;
-  readonly call: Call;
-}
-
-interface State {
-  end: ExecEnd | undefined;
-  /** Those that the caller has sent, in order. */
-  readonly signals: { readonly name: string; readonly number: number }[];
-  inputFailure: unknown;
-  /** Set when it was to be killed. */
-  killing: Promise<Killing> | undefined;
-  /** Why its output did not come to its end; empty if it did. */
-  lost: string;
-}
-
-const timedOut = new Failure("deadline_exceeded", "Cannot go on with the command: its timeout_ns is over");
-
-/** Timers overflow after 24.8 days; a command that may run longer is given that. */
-function timerMs(timeoutNs: bigint): number {
-  return Math.min(Number(timeoutNs / 1_000_000n), longestTimerMs);
-}
-
-function cutReason(cut: AbortSignal): string {
-  return cut.reason instanceof Error ? plainReason(cut.reason) : "its caller went away";
 }
 
 function tooMany(most: number): Failure {
@@ -315,4 +344,13 @@ function tooMany(most: number): Failure {
       retryAfterMs: 1_000,
     },
   );
+}
+
+/** Its row comes before its process, and one that a server before this one has left is settled soon after the start. */
+function notYet(id: ExecId, doing: string): Failure {
+  return new Failure("unavailable", `Cannot ${doing} command "${id}": it is just being started, or settled`, {
+    reason: "EXEC_NOT_READY",
+    metadata: { exec_id: id },
+    retryAfterMs: 100,
+  });
 }

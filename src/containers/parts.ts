@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
 import type { ContainerLimits } from "./container-limits.ts";
+import type { Endings } from "./endings.ts";
 import type { Images } from "./images.ts";
 import type { GuardedPath } from "./mount-policy.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
@@ -20,6 +21,8 @@ export interface ContainerParts {
   readonly background: Background;
   /** Each container is worked on by one at a time; the key is its id. */
   readonly locks: OneAtATime;
+  /** Which containers are being ended by calls. */
+  readonly endings: Endings;
   /** This install's id: the value of its containers' install label. */
   readonly install: string;
   readonly limits: ContainerLimits;

@@ -1,6 +1,7 @@
 import { systemCall } from "../call.ts";
 import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
+import { Endings } from "../containers/endings.ts";
 import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
 import { Images } from "../containers/images.ts";
@@ -70,17 +71,25 @@ export function startDomain(parts: DomainParts): Domain {
     parts.onEngine(state);
     if (state.kind === "up") engineIsBack.ring();
   });
-  const execs = new Execs(containerParts, { maxExecs: config.runtime.maxExecs });
   const stats = new Stats(containerParts, {
     everyMs: config.runtime.statsIntervalMs,
     maxStreams: config.runtime.maxStatsStreams,
     isUp: () => containers.link.state.kind === "up",
+  });
+  const execs = new Execs(containerParts, {
+    maxExecs: config.runtime.maxExecs,
+    maxAttachments: config.runtime.maxExecAttachments,
+    outputBytes: config.runtime.execOutputBytes,
+    outputTotalBytes: config.runtime.execOutputTotalBytes,
+    maxEnded: config.runtime.maxEndedExecs,
+    keepEndedMs: config.runtime.keepEndedExecsMs,
   });
   const messages = new Messages({ store, clock, limits: config.messages, noticeMs });
   supervisor.start(
     "settle commands left over",
     async (signal) => void (await execs.settleLeftovers(systemCall(signal))),
   );
+  supervisor.keepUp("forget commands that have ended", (signal) => execs.forgetEnded(signal));
   supervisor.keepUp("follow the container engine", (signal) => containers.link.run(signal));
   supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
   supervisor.keepUp("finish closing sessions", (signal) =>
@@ -117,6 +126,7 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
     clock,
     background: supervisor,
     locks: new OneAtATime(),
+    endings: new Endings(),
     install: store.install,
     limits: {
       maxContainers: limits.maxContainers,

@@ -65,8 +65,8 @@ export function addServices(
   add(OrchestratorService, {
     ...sessionCalls({ ...domain, log, ...limits }),
     ...containerCalls({ ...domain, log, ...limits }),
-    ...execCalls(domain.execs),
     ...imageCalls(domain.images),
+    ...execCalls({ ...domain, log, ...limits }),
     ...pauseCalls(domain.pausing),
     ...approvalCalls(domain.approvals),
     ...statsCalls(domain.stats),

@@ -227,6 +227,30 @@ export const settings = {
       { default: "", check: blankProblem },
     ),
     maxPulls: integer("Images that are fetched at once.", { default: 16, min: 1, max: 1_000 }),
+    maxExecAttachments: integer("Streams that read one command at once.", {
+      default: 16,
+      min: 1,
+      max: 1_000,
+    }),
+    execOutputBytes: size("The newest output of one command that is kept for those who attach to it.", {
+      default: "1MiB",
+      min: "4KiB",
+      max: "64MiB",
+    }),
+    execOutputTotalBytes: size(
+      "The same of all commands together. Those that have ended longest give theirs up first; then those that begin keep less.",
+      { default: "64MiB", min: "1MiB", max: "64GiB" },
+    ),
+    maxEndedExecs: integer("Commands that have ended and are still listed; the newest.", {
+      default: 1_000,
+      min: 1,
+      max: 100_000,
+    }),
+    keepEndedExecsMs: duration("How long a command that has ended is listed.", {
+      default: "10m",
+      min: "1s",
+      max: "30d",
+    }),
     defaultMemoryBytes: size("Memory of a container that asks for none.", {
       default: "512MiB",
       min: "6MiB",

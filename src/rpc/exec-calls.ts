@@ -1,119 +1,101 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ContainerId } from "../containers/container.ts";
-import type { ExecEnd, ExecInput, ExecOutput, ExecStart } from "../containers/exec.ts";
+import type { ExecId, ExecOutput } from "../containers/exec.ts";
 import type { Execs } from "../containers/execs.ts";
-import { invalid } from "../failure.ts";
+import type { EventLog } from "../events/log.ts";
+import { Failure, invalid } from "../failure.ts";
 import type {
+  AttachExecRequest,
   ExecContainerRequest,
-  ExecContainerResponseSchema,
-  ExecEndSchema,
   OrchestratorService,
-  TerminalSize,
-  ExecStart as WireStart,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { askedBy } from "./asked-by.ts";
+import type { Call } from "./call.ts";
 import type { Handlers } from "./handlers.ts";
-import { requiredId, timestamp } from "./wire-values.ts";
+import { pageOf, tokenOf } from "./paging.ts";
+import { execFilterOf, execInputsOf, execStartOf, offsetOf, toWireExec, toWireOutput } from "./wire-exec.ts";
+import { count32, requiredId } from "./wire-values.ts";
 
-/** The largest terminal, in characters either way. */
-const maxTerminalSide = 65_535;
+export interface ExecCallParts {
+  readonly execs: Execs;
+  readonly log: EventLog;
+  readonly maxPageSize: number;
+}
 
-/** OrchestratorService's call that runs a command in a container. */
-export function execCalls(execs: Execs): Handlers<typeof OrchestratorService> {
+/** OrchestratorService's calls about commands in containers. */
+export function execCalls(parts: ExecCallParts): Handlers<typeof OrchestratorService> {
+  const { execs, log, maxPageSize } = parts;
   return {
     execContainer: async function* (requests, call) {
-      const frames = requests[Symbol.asyncIterator]();
-      const first = await frames.next();
-      const payload = first.done ? undefined : first.value.payload;
-      if (payload?.case !== "start") {
-        throw invalid("run a command", [
-          { field: "start", description: "is missing; it has to be the first frame" },
-        ]);
-      }
-      const rest = { [Symbol.asyncIterator]: () => frames };
-      for await (const output of execs.run(startOf(payload.value), inputsOf(rest), askedBy(call))) {
-        yield toWireOutput(output);
-      }
+      const { start, rest } = await opened<ExecContainerRequest>(requests, "run a command");
+      const wanted = execStartOf(start);
+      const outputs = execs.run(wanted, execInputsOf(rest), askedBy(call));
+      if (wanted.onDisconnect === "detach") yield* resumable(outputs, call);
+      else for await (const output of outputs) yield toWireOutput(output);
+    },
+
+    attachExec: async function* (requests, call) {
+      const { start, rest } = await opened<AttachExecRequest>(requests, "attach to a command");
+      const id = requiredId<ExecId>(start.execId, "start.exec_id");
+      const offset = offsetOf(start.offset, "start.offset");
+      yield* resumable(execs.attach(id, { offset, input: execInputsOf(rest), call: askedBy(call) }), call);
+    },
+
+    getExec: async (request) => ({
+      exec: toWireExec(await execs.get(requiredId<ExecId>(request.execId, "exec_id"))),
+    }),
+
+    listExecs: async (request) => {
+      const filter = execFilterOf(request.filter);
+      const paged = { maxPageSize, filter: { list: "execs", ...filter } };
+      const listing = await execs.list({ filter, ...pageOf(request, paged) });
+      return {
+        execs: listing.rows.map(toWireExec),
+        totalCount: count32(listing.total),
+        nextPageToken: tokenOf(listing.next, paged.filter),
+        cursor: log.cursor(listing.position),
+      };
+    },
+
+    signalExec: async (request, call) => {
+      const id = requiredId<ExecId>(request.execId, "exec_id");
+      return { exec: toWireExec(await execs.signal(id, request.signal, askedBy(call))) };
     },
   };
 }
 
-function startOf(wire: WireStart): ExecStart {
-  return {
-    containerId: requiredId<ContainerId>(wire.containerId, "start.container_id"),
-    command: wire.command,
-    env: wire.env,
-    workingDir: wire.workingDir,
-    user: wire.user,
-    tty: wire.tty,
-    stdin: wire.stdin,
-    ...(wire.size === undefined ? {} : { size: sizeOf(wire.size, "start.size") }),
-    timeoutNs: wire.timeoutNs,
-  };
+/** The first frame, which has to be `start`, and the frames behind it. */
+async function opened<
+  Request extends { readonly payload: ExecContainerRequest["payload"] | AttachExecRequest["payload"] },
+>(
+  requests: AsyncIterable<Request>,
+  doing: string,
+): Promise<{
+  readonly start: Extract<Request["payload"], { readonly case: "start" }>["value"];
+  readonly rest: AsyncIterable<Request>;
+}> {
+  const frames = requests[Symbol.asyncIterator]();
+  const first = await frames.next();
+  const payload = first.done ? undefined : first.value.payload;
+  if (payload?.case !== "start") {
+    throw invalid(doing, [{ field: "start", description: "is missing; it has to be the first frame" }]);
+  }
+  return { start: payload.value, rest: { [Symbol.asyncIterator]: () => frames } };
 }
 
-async function* inputsOf(requests: AsyncIterable<ExecContainerRequest>): AsyncGenerator<ExecInput> {
-  for await (const { payload } of requests) {
-    switch (payload.case) {
-      case "stdin":
-        yield { kind: "stdin", data: payload.value };
-        break;
-      case "closeStdin":
-        yield { kind: "close_stdin" };
-        break;
-      case "resize":
-        yield { kind: "resize", ...sizeOf(payload.value, "resize") };
-        break;
-      case "signal":
-        yield { kind: "signal", name: payload.value };
-        break;
-      case "start":
-        throw invalid("run a command", [
-          { field: "start", description: "came twice; it has to be the first frame only" },
-        ]);
-      default:
-        throw invalid("run a command", [{ field: "payload", description: "is missing" }]);
-    }
+/** Output for a client that is told where to go on when it has not read. */
+async function* resumable(outputs: AsyncIterable<ExecOutput>, call: Call) {
+  let id = "" as ExecId; // the first output is `started`, which has it
+  for await (const output of outputs) {
+    if (output.kind === "started") id = output.id;
+    // Of what is on its way it is not known whether the client will read it: the place before it is safe.
+    call.onStalled = () => notRead(id, output.offset);
+    yield toWireOutput(output);
   }
 }
 
-/** A terminal without columns or rows is none: programs divide by them. */
-function sizeOf(size: TerminalSize, field: string) {
-  const violations = (["columns", "rows"] as const)
-    .filter((side) => size[side] < 1 || size[side] > maxTerminalSide)
-    .map((side) => ({
-      field: `${field}.${side}`,
-      description: `is ${size[side]}; 1 to ${maxTerminalSide} are allowed`,
-    }));
-  if (violations.length > 0) throw invalid("size the terminal", violations);
-  return { columns: size.columns, rows: size.rows };
-}
-
-function toWireOutput(output: ExecOutput): MessageInitShape<typeof ExecContainerResponseSchema> {
-  switch (output.kind) {
-    case "started":
-      return { payload: { case: "started", value: { execId: output.id } } };
-    case "stdout":
-    case "stderr":
-      return { payload: { case: output.kind, value: output.data } };
-    case "end":
-      return {
-        payload: { case: "end", value: { how: toWireEnd(output.end), endedAt: timestamp(output.at) } },
-      };
-  }
-}
-
-function toWireEnd(end: ExecEnd): NonNullable<MessageInitShape<typeof ExecEndSchema>["how"]> {
-  switch (end.kind) {
-    case "exited":
-      return { case: "exited", value: { code: end.code } };
-    case "signalled":
-      return { case: "signalled", value: { signal: `SIG${end.signal}`, number: end.number } };
-    case "timed_out":
-      return { case: "timedOut", value: { timeoutNs: end.timeoutNs } };
-    case "cancelled":
-      return { case: "cancelled", value: { reason: end.reason } };
-    case "unknown":
-      return { case: "unknown", value: { reason: end.reason } };
-  }
+function notRead(id: ExecId, offset: number): Failure {
+  return new Failure(
+    "resource_exhausted",
+    `Cannot go on with command "${id}": the client does not read; attach again at byte ${offset} of its output or later`,
+    { reason: "STREAM_NOT_READ", metadata: { exec_id: id, offset: String(offset) } },
+  );
 }

@@ -65,6 +65,8 @@ export interface DomainSubject extends AsyncDisposable, Domain {
   /** Makes a container in the engine as somebody else would. */
   foreign(spec: Partial<ContainerSpec>): Promise<RuntimeId>;
   config(): SessionConfig;
+  /** Ends all that runs by itself, as a server that stops does. */
+  stop(): Promise<void>;
 }
 
 const never = new AbortController().signal;
@@ -120,7 +122,7 @@ export async function domainSubject(options: SubjectOptions = {}): Promise<Domai
     },
     row: (id) => store.get(containerTable, id),
     rows: async () => (await store.list(containerTable, { limit: 1_000 })).rows,
-    openExecs: () => store.count(execTable, {}),
+    openExecs: () => store.count(execTable, { where: { state: "running" } }),
     events: async (...types) => {
       const { events } = await store.events.read({ after: 0, filter: {}, limit: 100_000 });
       return types.length === 0 ? events : events.filter(({ type }) => types.includes(type));
@@ -140,6 +142,7 @@ export async function domainSubject(options: SubjectOptions = {}): Promise<Domai
       return found.map(({ name }) => name);
     },
     foreign: (spec) => runtime.create({ ...emptySpec, ...spec }, never),
+    stop: () => supervisor[Symbol.asyncDispose](),
     [Symbol.asyncDispose]: async () => {
       await supervisor[Symbol.asyncDispose]();
       log[Symbol.dispose]();

@@ -17,6 +17,7 @@ test("events of a container and of its commands carry its session's owner, and a
     tty: false,
     stdin: false,
     timeoutNs: 0n,
+    onDisconnect: "kill" as const,
   };
   async function* frames() {
     yield { kind: "signal" as const, name: "TERM" };

@@ -4,10 +4,7 @@ import { type ExecInput, type ExecOutput, type ExecStart, execTable } from "../.
 import { Failure } from "../../src/failure.ts";
 import { put } from "../../src/store/store.ts";
 import { thrown } from "../client/thrown.ts";
-import { type DomainSubject, domainSubject } from "./domain-subject.ts";
-
-/** Runs until it is killed; says that it does. */
-const ENDLESS = ["sh", "-c", "echo on; while true; do sleep 0.01; done"];
+import { afterwards, ENDLESS, ends, none, running, text } from "./exec-subject.ts";
 
 describe("run()", () => {
   test.each([
@@ -92,6 +89,14 @@ describe("run()", () => {
     await using subject = await running();
     for await (const output of subject.execs.run(subject.start({ command: ENDLESS }), none(), subject.call()))
       if (output.kind === "stdout") break;
+    await subject.noProcess();
+    await subject.expectEnded("cancelled");
+  });
+
+  test("is cancelled when its reader leaves before it has read any output", async () => {
+    await using subject = await running();
+    for await (const output of subject.execs.run(subject.start({ command: ENDLESS }), none(), subject.call()))
+      if (output.kind === "started") break;
     await subject.noProcess();
     await subject.expectEnded("cancelled");
   });
@@ -184,8 +189,58 @@ describe("run()", () => {
       }),
     );
     expect(ends(outputs)).toHaveLength(1);
-    expect(ends(outputs)[0]?.kind).toBe(how === "remove" ? "unknown" : "exited");
+    expect(ends(outputs)).toMatchObject([
+      { kind: "unknown", reason: expect.stringMatching(/container .*(gone|ended|removed)/) },
+    ]);
     expect(await subject.openExecs()).toBe(0);
+  });
+
+  test.each([
+    ["stopped by a call", "it was stopped by a call"],
+    ["removed by a call", "it was removed by a call"],
+    ["removed with its session", "its session was closed"],
+  ] as const)("is cancelled when its container is %s", async (how, reason) => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ENDLESS }, (heard) =>
+      afterwards(async () => {
+        await heard("on");
+        if (how === "stopped by a call")
+          await subject.containers.stop(subject.id, { graceMs: 1 }, subject.call());
+        if (how === "removed by a call")
+          await subject.containers.remove(subject.id, { how: "force" }, subject.call());
+        if (how === "removed with its session")
+          await subject.sessions.close(subject.sessionId, { reason: "done" }, subject.call());
+      }),
+    );
+    expect(ends(outputs)).toEqual([{ kind: "cancelled", reason: `its container was ended: ${reason}` }]);
+    await subject.expectEnded("cancelled");
+  });
+
+  test("is exited when it ends by itself while its container is being stopped", async () => {
+    await using subject = await running();
+    const sessionId = await subject.session();
+    const stubborn = ["sh", "-c", "trap 'true' TERM; while true; do sleep 0.01; done"];
+    const { id: containerId } = await subject.create(sessionId, { command: stubborn });
+    const gate = subject.runtime.hold("stop", "before");
+    let stopping: Promise<unknown> | undefined;
+    const outputs = await subject.run(
+      { command: ["sh", "-c", "echo on; read go; exit 6"], stdin: true, containerId },
+      async function* (heard) {
+        await heard("on");
+        stopping = subject.containers.stop(containerId, { graceMs: 1 }, subject.call());
+        await gate.reached;
+        yield { kind: "stdin", data: Buffer.from("go\n") };
+      },
+    );
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 6 }]);
+    gate.release();
+    await stopping;
+  });
+
+  test("is exited with 137 when it kills itself and its container runs on", async () => {
+    await using subject = await running();
+    const outputs = await subject.run({ command: ["sh", "-c", "exit 137"] });
+    expect(ends(outputs)).toEqual([{ kind: "exited", code: 137 }]);
   });
 
   const wrong: Readonly<Record<string, readonly [Partial<ExecStart>, ExecInput]>> = {
@@ -341,6 +396,10 @@ describe("settleLeftovers()", () => {
       sessionId: before.sessionId,
       command: ["x"],
       startedAt: 1,
+      tty: false,
+      stdin: false,
+      onDisconnect: "kill" as const,
+      life: { state: "running" as const },
     }));
     await before.store.change({}, () => ({
       result: undefined,
@@ -365,84 +424,3 @@ describe("settleLeftovers()", () => {
     expect(await before.openExecs()).toBe(0);
   });
 });
-
-type Heard = (words: string) => Promise<void>;
-
-interface Running extends DomainSubject {
-  readonly id: Parameters<typeof engineName>[0];
-  readonly sessionId: Awaited<ReturnType<DomainSubject["session"]>>;
-  start(start: Partial<ExecStart>): ExecStart;
-  /** Runs a command to its end; `input` can wait for words of its output. */
-  run(
-    start: Partial<ExecStart>,
-    input?: (heard: Heard) => AsyncGenerator<ExecInput>,
-    outputs?: ExecOutput[],
-  ): Promise<readonly ExecOutput[]>;
-  /** Resolves when no command runs in the engine: the engine says nothing of a command's end. */
-  noProcess(): Promise<void>;
-  /** Holds that the log has one end, of this kind, and that no row is left. */
-  expectEnded(kind: string): Promise<void>;
-}
-
-/** A domain with a container that runs. */
-async function running(limits: Readonly<Record<string, string>> = {}): Promise<Running> {
-  const subject = await domainSubject({ limits });
-  const sessionId = await subject.session();
-  const { id } = await subject.create(sessionId);
-  const start = (more: Partial<ExecStart>): ExecStart => ({
-    containerId: id,
-    command: ["true"],
-    env: {},
-    workingDir: "",
-    user: "",
-    tty: false,
-    stdin: false,
-    timeoutNs: 0n,
-    ...more,
-  });
-  return {
-    ...subject,
-    id,
-    sessionId,
-    start,
-    run: async (more, input = none, outputs = []) => {
-      let said = "";
-      let word = Promise.withResolvers<void>();
-      const heard: Heard = async (words) => {
-        while (!said.includes(words)) await word.promise;
-      };
-      for await (const output of subject.execs.run(start(more), input(heard), subject.call())) {
-        outputs.push(output);
-        if (output.kind === "stdout") said += Buffer.from(output.data).toString();
-        word.resolve();
-        word = Promise.withResolvers();
-      }
-      return outputs;
-    },
-    noProcess: async () => {
-      while (subject.runtime.running > 0) await Bun.sleep(1); // the fake engine tells nobody
-    },
-    expectEnded: async (kind) => {
-      const finished = await subject.events("exec_finished");
-      expect(finished.map(({ data }) => data?.end)).toEqual([kind]);
-      expect(await subject.openExecs()).toBe(0);
-      expect(subject.execs.running).toBe(0);
-    },
-  };
-}
-
-async function* none(): AsyncGenerator<ExecInput> {}
-
-/** An input without a frame that ends when `act` is done. */
-async function* afterwards(act: () => Promise<void>): AsyncGenerator<ExecInput> {
-  await act();
-  yield* none();
-}
-
-function ends(outputs: readonly ExecOutput[]) {
-  return outputs.flatMap((output) => (output.kind === "end" ? [output.end] : []));
-}
-
-function text(outputs: readonly ExecOutput[]): string {
-  return Buffer.concat(outputs.flatMap((output) => ("data" in output ? [output.data] : []))).toString();
-}

@@ -32,7 +32,7 @@ test("a command that ran out of memory marks its container at once, until that e
   const { id } = await subject.create(await subject.session(), { command: FOREVER, ...LIMITED });
   const start = { containerId: id, command: ["tail", "/dev/zero"], env: {}, workingDir: "", user: "" };
   const run = subject.execs.run(
-    { ...start, tty: false, stdin: false, timeoutNs: 0n },
+    { ...start, tty: false, stdin: false, timeoutNs: 0n, onDisconnect: "kill" },
     (async function* () {})(),
     subject.call(),
   );

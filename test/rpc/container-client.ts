@@ -2,6 +2,8 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "../../src/client/call-options.ts";
 import type { Client } from "../../src/client/client.ts";
 import type {
+  AttachExecRequestSchema,
+  AttachStartSchema,
   ContainerConfigSchema,
   Event,
   EventType,
@@ -17,6 +19,7 @@ import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"];
 
 export type ExecFrame = MessageInitShape<typeof ExecContainerRequestSchema>;
+export type AttachFrame = MessageInitShape<typeof AttachExecRequestSchema>;
 export type ExecStartInit = Omit<MessageInitShape<typeof ExecStartSchema>, "$typeName" | "containerId">;
 
 /** A real server on the real engine, with a session. What it makes is removed with it. */
@@ -70,15 +73,36 @@ export interface ExecOutcome {
 /** Waits until the command's stdout holds these words. */
 export type Heard = (words: string) => Promise<void>;
 
+interface Streaming<Frame> {
+  readonly input?: (heard: Heard) => AsyncIterable<Frame>;
+  readonly options?: CallOptions;
+  readonly frames?: ExecContainerResponse[];
+}
+
 /** Runs a command over the wire to the end of its call; throws what the call ends with. */
 export async function exec(
   client: Client,
   start: ExecStartInit & { readonly containerId: string },
-  more: {
-    readonly input?: (heard: Heard) => AsyncIterable<ExecFrame>;
-    readonly options?: CallOptions;
-    readonly frames?: ExecContainerResponse[];
-  } = {},
+  more: Streaming<ExecFrame> = {},
+): Promise<ExecOutcome> {
+  const first: ExecFrame = { payload: { case: "start", value: start } };
+  return await streamed(first, more, (requests) => client.orchestrator.execContainer(requests, more.options));
+}
+
+/** Joins a command over the wire, to the end of the call; throws what that ends with. */
+export async function attach(
+  client: Client,
+  start: MessageInitShape<typeof AttachStartSchema>,
+  more: Streaming<AttachFrame> = {},
+): Promise<ExecOutcome> {
+  const first: AttachFrame = { payload: { case: "start", value: start } };
+  return await streamed(first, more, (requests) => client.orchestrator.attachExec(requests, more.options));
+}
+
+async function streamed<Frame>(
+  first: Frame,
+  more: Streaming<Frame>,
+  open: (requests: AsyncIterable<Frame>) => AsyncIterable<ExecContainerResponse>,
 ): Promise<ExecOutcome> {
   const frames = more.frames ?? [];
   let said = "";
@@ -86,11 +110,11 @@ export async function exec(
   const heard: Heard = async (words) => {
     while (!said.includes(words)) await word.promise;
   };
-  async function* requests(): AsyncGenerator<ExecFrame> {
-    yield { payload: { case: "start", value: start } };
+  async function* requests(): AsyncGenerator<Frame> {
+    yield first;
     yield* more.input?.(heard) ?? [];
   }
-  for await (const frame of client.orchestrator.execContainer(requests(), more.options)) {
+  for await (const frame of open(requests())) {
     frames.push(frame);
     if (frame.payload.case === "stdout" && said.length < 1_000_000) {
       said += Buffer.from(frame.payload.value).toString("latin1");

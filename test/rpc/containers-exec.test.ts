@@ -163,25 +163,6 @@ describe("ExecContainer ends", () => {
     );
     await expectGone(mark);
   });
-
-  test.each(["stop", "kill", "remove"] as const)("when its container ends by %s", async (how) => {
-    const id = await shared.create();
-    const { Id = "" } =
-      (await engineContainers(shared.dockerHost, shared.sessionId)).find(
-        ({ Labels }) => Labels["baaaht.container"] === id,
-      ) ?? {};
-    const { ends } = await run({ command: ENDLESS, containerId: id }, async function* (heard) {
-      await heard("on");
-      if (how === "stop") await shared.client.orchestrator.stopContainer({ containerId: id });
-      if (how === "kill") await callEngine(shared.dockerHost, `/containers/${Id}/kill`, { method: "POST" });
-      if (how === "remove")
-        await shared.client.orchestrator.removeContainer({ containerId: id, force: true });
-      yield* open();
-    });
-    expect(ends).toHaveLength(1);
-    expect(["exited", "unknown"]).toContain(ends[0]?.how.case ?? "");
-    if (how !== "remove") await shared.client.orchestrator.removeContainer({ containerId: id, force: true });
-  });
 });
 
 describe("ExecContainer refuses", () => {

@@ -12,6 +12,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { execTable } from "../../src/containers/exec.ts";
 import { Failure } from "../../src/failure.ts";
 import { counterTable } from "../../src/store/counters.ts";
 import { migrations } from "../../src/store/sqlite/migrations.ts";
@@ -32,6 +33,21 @@ describe("opening a database file", () => {
     expect(failure.kind).toBe("failed_precondition");
     expect(failure.message).toContain(`"${path}": it was written by a newer baaaht`);
     expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test("new SqliteStore() keeps the commands that a server of the first shape has left", async () => {
+    await using folder = await tempFolder();
+    const path = folder.file("old.db");
+    await using old = new SqliteStore(path, { migrations: migrations.slice(0, 1) });
+    await old[Symbol.asyncDispose]();
+    const body = { id: "e", containerId: "c", sessionId: "s", command: ["x"], startedAt: 1 };
+    const database = new Database(path);
+    database.run('INSERT INTO execs ("key", body) VALUES (?, ?)', ["e", JSON.stringify(body)]);
+    database.close();
+    await using store = new SqliteStore(path);
+    const { rows } = await store.list(execTable, { where: { state: "running", containerId: "c" }, limit: 9 });
+    const since = { tty: false, stdin: false, onDisconnect: "kill", life: { state: "running" } } as const;
+    expect(rows).toEqual([{ ...body, ...since } as never]); // as: plain texts are no ids to the types
   });
 
   test("new SqliteStore() refuses another program's database, and leaves it as it is", async () => {

@@ -66,4 +66,30 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX answers_expiry ON answers (expiresAt);
   `,
+  // Commands that have ended stay for a while, and are listed.
+  `
+  ALTER TABLE execs RENAME TO open_execs;
+  CREATE TABLE execs (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    containerId TEXT NOT NULL,
+    sessionId TEXT NOT NULL,
+    state TEXT NOT NULL,
+    endedAt INTEGER
+  ) STRICT;
+  CREATE INDEX execs_state ON execs (state, "key");
+  CREATE INDEX execs_ended ON execs (endedAt) WHERE endedAt IS NOT NULL;
+  INSERT INTO execs ("key", body, containerId, sessionId, state)
+    SELECT
+      "key",
+      json_set(
+        body,
+        '$.tty', json('false'), '$.stdin', json('false'), '$.onDisconnect', 'kill', '$.life', json('{"state":"running"}')
+      ),
+      json_extract(body, '$.containerId'),
+      json_extract(body, '$.sessionId'),
+      'running'
+    FROM open_execs;
+  DROP TABLE open_execs;
+  `,
 ];
