@@ -362,7 +362,7 @@ describe("numbers", () => {
         },
       }),
       INVALID_ARGUMENT,
-      ["start.size"],
+      ["start.size.columns"],
     ],
   ]);
 
