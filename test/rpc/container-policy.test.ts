@@ -338,6 +338,18 @@ describe("what a container is made with", () => {
   );
 });
 
+test(
+  "1 MB of environment reaches the command",
+  async () => {
+    const env = Object.fromEntries(Array.from({ length: 10 }, (_, n) => [`E${n}`, "x".repeat(100_000)]));
+    const id = await create(await session({}), { env });
+    expect(await output(id, "tr '\\0' '\\n' < /proc/1/environ | grep -c '^E.=x'; echo $E9 | wc -c")).toBe(
+      "10\n100001\n",
+    );
+  },
+  TEST_MS,
+);
+
 async function session(config: MessageInitShape<typeof SessionConfigSchema>): Promise<string> {
   const { sessionId } = await subject.client.orchestrator.createSession({ config });
   sessions.push(sessionId);
