@@ -172,7 +172,7 @@ function* walk(root: string, folder: string): Generator<TarEntry> {
 }
 
 /** Downloads packages and unpacks them into one fresh folder, gone when disposed, without installing anything. */
-async function unpack(
+export async function unpack(
   packages: readonly string[],
   progress: Progress,
 ): Promise<{ path: string } & Disposable> {

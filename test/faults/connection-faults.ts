@@ -50,7 +50,7 @@ export const connectionFaults: readonly Fault[] = [
     runs: "always",
     containers: "survive",
     happen: async (scene, _load, { patience }) => {
-      for (let times = patience === "long" ? 20 : 5; times > 0; times -= 1) {
+      for (let times = patience === "long" ? 20 : 3; times > 0; times -= 1) {
         const from = scene.record.events.length;
         dropEvents(scene);
         await scene.event(EventType.RUNTIME_RECOVERED, undefined, from);
@@ -63,7 +63,7 @@ export const connectionFaults: readonly Fault[] = [
     runs: "always",
     containers: "survive",
     happen: async (scene, _load, { patience }) => {
-      for (let times = patience === "long" ? 20 : 5; times > 0; times -= 1) {
+      for (let times = patience === "long" ? 20 : 3; times > 0; times -= 1) {
         const from = scene.record.events.length;
         scene.proxy.cut(() => true);
         await scene.event(EventType.RUNTIME_RECOVERED, undefined, from);

@@ -3,7 +3,7 @@ import { EventType, EventTypeSchema } from "../../src/gen/proto/orchestrator/v1/
 import { enumName } from "../crash/enum-name.ts";
 import type { ProxiedRequest, ProxyRules } from "../runtime/docker/engine-proxy.ts";
 import { CallRecord, callTimeoutMs } from "./call-record.ts";
-import { checkExecs, checkLog, type FaultOptions, type FaultReport } from "./fault.ts";
+import { checkExecs, checkLog, type FaultOptions, type FaultReport, reportOf } from "./fault.ts";
 import { OpenExec } from "./open-exec.ts";
 import { Scene } from "./scene.ts";
 
@@ -91,12 +91,7 @@ export async function underCrashes(
   checkExecs(scene);
   checkLog(scene);
   scene.notes.push(calls.words);
-  return {
-    name: "server killed between two steps",
-    tookMs: performance.now() - begin,
-    notes: scene.notes,
-    violations: scene.violations.found,
-  };
+  return reportOf("server killed between two steps", scene, begin);
 }
 
 /** Resolves to whether the point was reached. */

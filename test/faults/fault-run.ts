@@ -1,11 +1,15 @@
 import { seeded } from "../crash/random.ts";
 import { byHandFaults } from "./by-hand-faults.ts";
+import { underClocks } from "./clocks.ts";
 import { connectionFaults } from "./connection-faults.ts";
 import { crashPoints, underCrashes } from "./crash-points.ts";
 import { engineFaults } from "./engine-faults.ts";
 import { type Fault, type FaultOptions, type FaultReport, underFault } from "./fault.ts";
+import { underRepetition } from "./leaks.ts";
 import { OwnEngine } from "./own-engine.ts";
+import { underRemovals } from "./removals.ts";
 import type { Scenario } from "./scenario.ts";
+import { underTwoServers } from "./two-servers.ts";
 
 export interface FaultRunOptions {
   readonly rounds: number;
@@ -20,10 +24,10 @@ export interface FaultRunOptions {
 }
 
 /** So many scenarios at a time, where they may share the engine. */
-const lanes = 2;
+const lanes = 3;
 /** So many crash points in a short run, and how far they are apart in their list, so that they are of all operations. */
-const fewPoints = 12;
-const stride = 4;
+const fewPoints = 8;
+const stride = 6;
 
 /** Does to servers and their engine what can go wrong, and gives what was seen and what was not true. */
 export async function runFaults(options: FaultRunOptions): Promise<readonly FaultReport[]> {
@@ -84,10 +88,35 @@ const crashes: Scenario = {
   },
 };
 
+const clocks: Scenario = { name: "clocks moved", engine: "shared", runs: "always", run: underClocks };
+const servers: Scenario = {
+  name: "two servers on one engine",
+  engine: "shared",
+  runs: "always",
+  run: underTwoServers,
+};
+const leaks: Scenario = {
+  name: "sessions over and over",
+  engine: "shared",
+  runs: "always",
+  run: underRepetition,
+};
+
+const removals: Scenario = {
+  name: "removed from any state",
+  engine: "shared",
+  runs: "always",
+  run: underRemovals,
+};
+
 /** The longest first, where they run side by side. */
 const scenarios: readonly Scenario[] = [
   ...engineFaults.map((fault) => scenarioOf(fault, "alone")),
   crashes,
   ...connectionFaults.map((fault) => scenarioOf(fault, "shared")),
   ...byHandFaults.map((fault) => scenarioOf(fault, "shared")),
+  removals,
+  servers,
+  clocks,
+  leaks,
 ];

@@ -10,6 +10,12 @@ export interface ExecStreamEnd {
   readonly said: string;
 }
 
+interface Start {
+  readonly containerId: string;
+  readonly command: readonly string[];
+  readonly timeoutNs?: bigint;
+}
+
 /** A command in a container that a client has begun, and reads. */
 export class OpenExec {
   /** Resolves when the command runs, or can't. */
@@ -18,7 +24,7 @@ export class OpenExec {
   readonly #stop = new AbortController();
   readonly #started = Promise.withResolvers<void>();
 
-  constructor(client: Client, start: { readonly containerId: string; readonly command: readonly string[] }) {
+  constructor(client: Client, start: Start) {
     this.started = this.#started.promise;
     this.ended = this.#read(client, start).finally(() => this.#started.resolve());
   }
@@ -28,13 +34,12 @@ export class OpenExec {
     this.#stop.abort();
   }
 
-  async #read(
-    client: Client,
-    { containerId, command }: { readonly containerId: string; readonly command: readonly string[] },
-  ): Promise<ExecStreamEnd> {
+  async #read(client: Client, { containerId, command, timeoutNs = 0n }: Start): Promise<ExecStreamEnd> {
     const ends: ExecEnd[] = [];
     let said = "";
-    const start = { payload: { case: "start" as const, value: { containerId, command: [...command] } } };
+    const start = {
+      payload: { case: "start" as const, value: { containerId, command: [...command], timeoutNs } },
+    };
     async function* frames() {
       yield start;
     }

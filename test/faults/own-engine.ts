@@ -72,6 +72,11 @@ export class OwnEngine implements AsyncDisposable {
     return join(this.#folder, "engine.sock");
   }
 
+  /** Where it keeps what it has. */
+  get dataRoot(): string {
+    return join(this.#folder, "data");
+  }
+
   get dockerHost(): string {
     return hostOf(this.#folder);
   }

@@ -6,6 +6,7 @@ import {
   ContainerState,
   ContainerStateSchema,
   type EventType,
+  MountType,
 } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { removeFromEngine, waitForAgreement } from "../crash/container-checks.ts";
 import { inspectData } from "../crash/data-copy.ts";
@@ -111,6 +112,21 @@ export class Scene implements AsyncDisposable {
     const config = { image: this.image, command: [...command] };
     const request = { sessionId, config };
     return (await this.client.orchestrator.createContainer(request, { timeoutMs: 30_000 })).containerId;
+  }
+
+  /** A session that may have networks and volumes. */
+  async furnishedSession(): Promise<string> {
+    const policy = { allowNetwork: true, allowVolumeMount: true };
+    return (await this.client.orchestrator.createSession({ config: { maxContainers: 10, policy } }))
+      .sessionId;
+  }
+
+  /** A container on its session's own network, with a volume of the session. */
+  async furnishedContainer(sessionId: string): Promise<string> {
+    const mounts = [{ type: MountType.VOLUME, source: "data", target: "/data" }];
+    const config = { image: this.image, command: ["sleep", "100000"], mounts };
+    const request = { sessionId, config };
+    return (await this.client.orchestrator.createContainer(request, { timeoutMs: 60_000 })).containerId;
   }
 
   /** The state that is shown, such as `running`; `gone` when there is no such container. */
