@@ -20,6 +20,21 @@ export const connectionFaults: readonly Fault[] = [
     },
   },
   {
+    name: "another answers 404",
+    via: "proxy",
+    runs: "always",
+    containers: "survive",
+    happen: async (scene, load, { patience }) => {
+      const treatment: Treatment = { kind: "answer", status: 404, body: { message: "page not found" } };
+      scene.proxy.rules = { onRequest: () => treatment };
+      scene.proxy.cut(() => true);
+      await scene.shows(load.runner, "unknown");
+      await load.calls.reaches(load.calls.settled + 10);
+      if (patience === "long") await Bun.sleep(10_000);
+      scene.proxy.rules = {};
+    },
+  },
+  {
     name: "engine answers half and hangs",
     via: "proxy",
     runs: "long",

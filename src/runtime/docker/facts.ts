@@ -2,7 +2,7 @@ import { z } from "zod";
 import { Failure } from "../../failure.ts";
 import type { ContainerFacts, FactState, PortHolder, PortSpec, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
-import { plainWords } from "./failures.ts";
+import { goneOnlyInWords, plainWords } from "./failures.ts";
 import { labelFilter } from "./label-filter.ts";
 import { named, pathOf } from "./lifecycle.ts";
 
@@ -16,7 +16,7 @@ export async function inspectContainer(
 ): Promise<ContainerFacts | undefined> {
   try {
     const request = { doing: `inspect ${named(id)}`, method: "GET", path: `${pathOf(id)}/json` } as const;
-    return factsOf(await engine.call(request, Inspected, signal));
+    return factsOf(await engine.call({ ...request, kinds: goneOnlyInWords }, Inspected, signal));
   } catch (error) {
     if (error instanceof Failure && error.kind === "not_found") return undefined;
     throw error;

@@ -30,6 +30,14 @@ export function engineFailure(error: unknown, at: Doing, kinds: RefusalKinds = {
   return new Failure(kind, `Cannot ${at.doing}: ${words}`, { cause: error });
 }
 
+/**
+ * What a 404 means of a container: that it is gone, only in an engine's words. What else answers at its address while it is
+ * away (a proxy, another server) knows nothing of containers.
+ */
+export const goneOnlyInWords: RefusalKinds = {
+  404: (words) => (/no such container|no container with/i.test(words) ? "not_found" : "unavailable"),
+};
+
 /** The Failure that says that there is no engine to talk to, where, and why. */
 export function unreachable(at: Doing, why: string, cause?: unknown): Failure {
   return new Failure(

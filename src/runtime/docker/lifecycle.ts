@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Failure } from "../../failure.ts";
 import type { ContainerSpec, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
+import { goneOnlyInWords } from "./failures.ts";
 import { connectNetwork } from "./networks.ts";
 import { createBody, endpointBody } from "./spec.ts";
 
@@ -132,8 +133,9 @@ export async function resumeContainer(engine: Engine, id: RuntimeId, signal: Abo
 export async function removeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
   const doing = `remove ${named(id)}`;
   try {
-    const act = () =>
-      engine.act({ doing, method: "DELETE", path: pathOf(id), query: { force: true, v: true } }, signal);
+    const query = { force: true, v: true };
+    const request = { doing, method: "DELETE", path: pathOf(id), query, kinds: goneOnlyInWords } as const;
+    const act = () => engine.act(request, signal);
     await thawedIfNeeded(engine, id, { act, signal });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -156,6 +158,7 @@ async function untilRemoved(
         method: "POST",
         path: `${pathOf(id)}/wait`,
         query: { condition: "removed" },
+        kinds: goneOnlyInWords,
         boundMs: SLOW_ACT_MS,
       },
       signal,

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { connectDocker } from "../../../src/runtime/docker/docker.ts";
-import type { Runtime } from "../../../src/runtime/runtime.ts";
+import type { Runtime, RuntimeId } from "../../../src/runtime/runtime.ts";
 import { failure, SET_UP_MS, soon } from "../../contract/runtime-subject.ts";
 import { engine } from "../../engine.ts";
 import { EngineProxy } from "./engine-proxy.ts";
@@ -38,6 +38,19 @@ test(
   },
   PATIENCE_MS,
 );
+
+test("a container is gone only when an engine says so, and not when something else answers 404 in its place", async () => {
+  await using proxied = await proxy();
+  const { runtime } = proxied;
+  const id = "0".repeat(64) as RuntimeId; // of no container
+  expect(await runtime.inspect(id, soon())).toBe(undefined);
+  await runtime.remove(id, soon());
+  for (const message of ["page not found", "Not Found"]) {
+    proxied.proxy.rules = { onRequest: () => ({ kind: "answer", status: 404, body: { message } }) };
+    expect((await failure(runtime.inspect(id, soon()))).kind).toBe("unavailable");
+    expect((await failure(runtime.remove(id, soon()))).kind).toBe("unavailable");
+  }
+});
 
 test("watch() throws UNAVAILABLE when the engine ends", async () => {
   await using proxied = await proxy();
