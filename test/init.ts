@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { compileInit } from "../init/compile.ts";
 import type { Runtime, RuntimeId } from "../src/runtime/runtime.ts";
 
@@ -14,6 +14,14 @@ export function initFile(): string {
   const path = join(folder, "init");
   writeFileSync(path, bytes, { mode: 0o555 });
   return path;
+}
+
+/** Makes sure that servers that are run from source have the init that the build would give them. */
+export function ensureInit(): void {
+  const built = join(import.meta.dir, "..", "dist", `init-${process.arch}`);
+  if (existsSync(built)) return;
+  mkdirSync(dirname(built), { recursive: true });
+  copyFileSync(initFile(), built);
 }
 
 /** Runs commands in a container until one is run by its init. */

@@ -41,6 +41,7 @@ export const statusCommand = clientCommand({
         ["Up for", cell(spanText(uptimeMs))],
         ["Sessions", cell(String(status.activeSessions))],
         ["Containers", cell(String(status.activeContainers))],
+        ["Prepared", cell(String(status.preparedContainers))],
         ...health.subsystems.map(
           (part) => ["Part", cell(part, part.includes(":") ? "warning" : "plain")] as const,
         ),

@@ -1,6 +1,6 @@
 import type { Instant, NewEvent } from "../events/event.ts";
 import { Failure } from "../failure.ts";
-import type { RuntimeId } from "../runtime/runtime.ts";
+import type { ContainerFacts, ExecSpec, RuntimeId } from "../runtime/runtime.ts";
 import { type ResourceLimits, type Session, type SessionId, sessionEvent } from "../sessions/session.ts";
 import type { Table } from "../store/table.ts";
 
@@ -18,6 +18,8 @@ export interface Container {
   readonly answerRow: string;
   /** Who has approved it; absent where nobody had to, or has not yet. */
   readonly approvedBy?: string | undefined;
+  /** When it was made out of a prepared one, which the engine had started before that. */
+  readonly claimedAt?: Instant;
   readonly life: ContainerLife;
 }
 
@@ -110,6 +112,8 @@ export const openContainers = "open_containers";
 export const engineLabels = {
   install: "baaaht.install",
   session: "baaaht.session",
+  /** On those that were made before their session was known, and have no session's label. */
+  prepared: "baaaht.prepared",
   container: "baaaht.container",
 } as const;
 
@@ -126,6 +130,22 @@ export function networkName(sessionId: SessionId): string {
 /** The engine's name of a session's volume: another session's of the same name is another volume. */
 export function volumeName(sessionId: SessionId, name: string): string {
   return `baaaht-${sessionId}-${name}`;
+}
+
+/** When it was last started, as far as its session is concerned. */
+export function startOf(container: Pick<Container, "claimedAt">, facts: ContainerFacts): Instant | null {
+  if (facts.startedAt === undefined) return null;
+  return Math.max(facts.startedAt, container.claimedAt ?? 0);
+}
+
+/** A command in a container as the engine has to be told of it: one that was prepared knows nothing of its own config. */
+export function commandIn<Start extends Pick<ExecSpec, "env" | "workingDir">>(
+  { claimedAt, config }: Container,
+  start: Start,
+): Start {
+  if (claimedAt === undefined) return start;
+  const workingDir = start.workingDir === "" ? config.workingDir : start.workingDir;
+  return { ...start, env: { ...config.env, ...start.env }, workingDir };
 }
 
 /** Failures: NOT_FOUND when there is none. */

@@ -23,6 +23,7 @@ import { FirstOutputs } from "./first-output.ts";
 import { callSource, engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
+import type { Pool } from "./pool.ts";
 import type { Usage } from "./usage.ts";
 
 /** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
@@ -67,13 +68,14 @@ export class Containers {
   readonly #firstOutputs: FirstOutputs;
 
   /** @param onEngine hears of every change of the engine's state */
-  constructor(parts: ContainerParts, onEngine: (state: EngineState) => void) {
+  constructor(parts: ContainerParts & { readonly pool: Pool }, onEngine: (state: EngineState) => void) {
     this.#parts = parts;
     this.link = new EngineLink(parts, onEngine);
     this.#firstOutputs = new FirstOutputs(parts.background, parts.defaults);
     this.creation = new Creation(parts, {
       ready: (signal) => this.#engineReady(signal),
       clearAway: (id) => this.link.refreshSoon(id),
+      pool: parts.pool,
       firstOutput: (id, attached) => this.#firstOutputs.keep(id, attached),
     });
   }

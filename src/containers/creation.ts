@@ -1,33 +1,31 @@
 import { type Call, systemCall } from "../call.ts";
 import { Failure, invalid } from "../failure.ts";
-import type { RuntimeId } from "../runtime/runtime.ts";
+import { holdingsOf } from "../sessions/holdings.ts";
 import { activeSession, activityTable, type SessionId, sessionTable } from "../sessions/session.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
 import { approveContainer } from "./approval-rules.ts";
+import { Claim } from "./claim.ts";
 import {
   type Container,
   type ContainerConfig,
   type ContainerId,
   containerTable,
-  engineLabels,
   engineName,
   knownContainer,
   openContainers,
   type PullPolicy,
 } from "./container.ts";
 import { configViolations } from "./container-limits.ts";
-import { makeSurroundings } from "./engine-surroundings.ts";
-import { fetchImage, notThere } from "./fetch-image.ts";
 import { lookUp } from "./findings.ts";
 import type { Attached } from "./first-output.ts";
 import type { FileIdentity } from "./host-paths.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
+import { makeInEngine } from "./making.ts";
 import { callSource, forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
-import type { Findings } from "./policy.ts";
-import { startAndInspect } from "./start-and-inspect.ts";
-import { checkStart } from "./start-check.ts";
+import { type Findings, judgeContainer } from "./policy.ts";
+import type { Pool } from "./pool.ts";
 import { inOwnWords } from "./start-refusal.ts";
 
 export interface Creating {
@@ -45,6 +43,15 @@ export interface CreationEngine {
   readonly clearAway: (id: ContainerId) => void;
   /** Takes what a new container writes from its start on. */
   readonly firstOutput: (id: ContainerId, attached: Attached) => void;
+  /** Where containers wait that were prepared before they are asked for. */
+  readonly pool: Pool;
+}
+
+/** How a container is to be made. */
+interface Making {
+  readonly pull: PullPolicy;
+  readonly files: ReadonlyMap<string, FileIdentity>;
+  readonly claim?: Claim | undefined;
 }
 
 /** Makes containers: the intent first, then the engine's work, then what the engine says of it. */
@@ -74,13 +81,14 @@ export class Creation {
     this.#parts.images.refuse(image, refusing);
     // Before the intent: one that nobody can act on would stay, and count, until the engine is back.
     if (!(await this.#waits(creating.sessionId))) await this.#engine.ready(call.signal);
-    const id = Bun.randomUUIDv7() as ContainerId; // this is where container ids are made
+    // What was looked at is held until the container has it, or has not.
+    await using found = await lookUp(creating.config, { ...this.#parts, signal: call.signal });
+    using claim = await this.#prepared(creating, found, call);
+    const id = claim?.id ?? (Bun.randomUUIDv7() as ContainerId); // this is where container ids are made
     const ending = new AbortController();
     this.#underWay.set(id, ending);
     try {
-      using _held = await this.#parts.locks.hold(id, call.signal);
-      // What was looked at is held until the container has it, or has not.
-      await using found = await lookUp(creating.config, { ...this.#parts, signal: call.signal });
+      using _held = claim === undefined ? await this.#parts.locks.hold(id, call.signal) : undefined;
       const intent = await this.#intend(id, { ...creating, found }, call);
       if ("refused" in intent) throw intent.refused;
       if ("again" in intent) {
@@ -88,10 +96,29 @@ export class Creation {
       }
       if (intent.container.life.state === "waiting") return intent.container;
       const signal = AbortSignal.any([call.signal, ending.signal]);
-      return await this.#makeOrUndo(intent, { pull: creating.pull, files: found.files }, { ...call, signal });
+      const how = { pull: creating.pull, files: found.files, claim };
+      return await this.#makeOrUndo(intent, how, { ...call, signal });
     } finally {
       this.#underWay.delete(id);
     }
+  }
+
+  /** A prepared container that is what the request asks for, if there is one. */
+  async #prepared(
+    { sessionId, config, pull }: Creating,
+    found: Findings,
+    call: Call,
+  ): Promise<Claim | undefined> {
+    const { store, defaults, runtime } = this.#parts;
+    const session = await store.get(sessionTable, sessionId);
+    // Labels are given once, and images pulled always are another one each time.
+    const isOwn = Object.keys(config.labels).length > 0 || pull === "always";
+    if (session === undefined || session.config.policy.requireApproval || isOwn) return undefined;
+    const verdict = judgeContainer(config, { session, used: holdingsOf(session).limits, defaults, found });
+    if (verdict.kind === "refused") return undefined;
+    const { pool } = this.#engine;
+    const taken = pool.take(verdict.spec);
+    return taken && new Claim(taken, { pool, digest: runtime.imageDigest(config.image, call.signal) });
   }
 
   /**
@@ -130,11 +157,7 @@ export class Creation {
     }
   }
 
-  async #makeOrUndo(
-    intent: NewIntent,
-    how: { readonly pull: PullPolicy; readonly files: ReadonlyMap<string, FileIdentity> },
-    call: Call,
-  ): Promise<Container> {
+  async #makeOrUndo(intent: NewIntent, how: Making, call: Call): Promise<Container> {
     const { container } = intent;
     try {
       return await this.#make(intent, how, call);
@@ -190,46 +213,13 @@ export class Creation {
     );
   }
 
-  async #make(
-    { container, hardened }: NewIntent,
-    how: { readonly pull: PullPolicy; readonly files: ReadonlyMap<string, FileIdentity> },
-    call: Call,
-  ): Promise<Container> {
-    const { runtime, store, clock, times, install } = this.#parts;
-    const { pull, files } = how;
-    const spec = {
-      ...hardened,
-      name: container.name,
-      labels: {
-        ...container.config.labels,
-        [engineLabels.install]: install,
-        [engineLabels.session]: container.sessionId,
-        [engineLabels.container]: container.id,
-      },
-    };
-    if (pull === "always") await fetchImage(this.#parts, container, call);
-    const within = () => AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
-    await makeSurroundings(this.#parts, container, within);
-    let id: RuntimeId;
+  async #make(intent: NewIntent, how: Making, call: Call): Promise<Container> {
+    const { store, clock } = this.#parts;
+    const claimed = await how.claim?.become(intent.hardened, call.signal);
+    const { facts, attached } =
+      claimed ?? (await makeInEngine(this.#parts, { ...intent, ...how, source: callSource }, call));
+    const container = claimed === undefined ? intent.container : { ...intent.container, claimedAt: clock() };
     try {
-      id = await runtime.create(spec, within());
-    } catch (error) {
-      // Asked only when it turns out to be missing: the usual container doesn't wait for one call more.
-      if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
-      if (pull !== "missing") throw notThere(container.config.image, error);
-      await fetchImage(this.#parts, container, call);
-      id = await runtime.create(spec, within());
-    }
-    const attached = spec.restart.name === "no" ? await this.#attach(id, within()) : undefined;
-    try {
-      const facts = await startAndInspect(runtime, id, within);
-      if (facts === undefined) {
-        throw new Failure(
-          "aborted",
-          `Cannot create container "${container.id}": the engine lost it while it was made`,
-        );
-      }
-      await checkStart(this.#parts, { container, facts, files, source: callSource }, call);
       const { actor, correlationId } = call;
       const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
       const made = await store.change(
@@ -241,21 +231,6 @@ export class Creation {
     } catch (error) {
       attached?.end();
       throw error;
-    }
-  }
-
-  /** Before its start, so that nothing of its output is missed. Without it the engine's log has to do. */
-  async #attach(id: RuntimeId, within: AbortSignal): Promise<Attached | undefined> {
-    const living = new AbortController();
-    const end = () => living.abort();
-    within.addEventListener("abort", end, { once: true });
-    try {
-      return { output: await this.#parts.runtime.attach(id, living.signal), end };
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      return undefined;
-    } finally {
-      within.removeEventListener("abort", end);
     }
   }
 

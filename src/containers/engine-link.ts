@@ -14,6 +14,7 @@ import {
   engineName,
   isMade,
   openContainers,
+  startOf,
 } from "./container.ts";
 import { removeOrphans } from "./engine-surroundings.ts";
 import { engineSource, forget, lifeOf, observe } from "./observe.ts";
@@ -151,7 +152,7 @@ export class EngineLink {
   /** A start that nobody has looked at, such as one by its restart policy: one that has got other files is ended. */
   async #startIsRight(container: Container, facts: ContainerFacts, call: Call): Promise<boolean> {
     const { life } = container;
-    if (!isMade(life) || life.startedAt === (facts.startedAt ?? null)) return true;
+    if (!isMade(life) || life.startedAt === startOf(container, facts)) return true;
     try {
       await checkStart(this.#parts, { container, facts, source: engineSource }, call);
       return true;
@@ -330,6 +331,6 @@ export class EngineLink {
 function differs(row: Container, fact: ContainerFacts | undefined): boolean {
   if (row.life.state === "waiting") return false;
   if (fact === undefined) return true;
-  const life = lifeOf(fact, row.life);
+  const life = lifeOf(fact, row);
   return !Bun.deepEquals(life, row.life) || (life.state === "exited" && row.config.removeOnStop);
 }

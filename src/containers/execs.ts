@@ -4,7 +4,7 @@ import { abortFailure, Failure, invalid } from "../failure.ts";
 import { removeWhere } from "../store/remove-where.ts";
 import type { Listing } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
-import { containerTable, knownContainer, runningContainer } from "./container.ts";
+import { commandIn, containerTable, knownContainer, runningContainer } from "./container.ts";
 import {
   type Exec,
   type ExecId,
@@ -208,7 +208,7 @@ export class Execs {
         journal: this.#journal,
         runtimeId,
         row,
-        start,
+        start: commandIn(container, start),
         call,
       });
       const exec = new LiveExec({

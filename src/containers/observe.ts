@@ -12,6 +12,7 @@ import {
   containerTable,
   isMade,
   openContainers,
+  startOf,
 } from "./container.ts";
 import { holdingLess } from "./holding.ts";
 
@@ -38,7 +39,7 @@ export function observe(
   observing: Observing,
 ): Decision<Container> {
   const { container } = loaded;
-  const life = lifeOf(facts, container.life);
+  const life = lifeOf(facts, container);
   if (Bun.deepEquals(life, container.life)) return unchanged(container);
   const next: Container = { ...container, life };
   const told = { ...observing, session: loaded.session };
@@ -85,8 +86,12 @@ export function forget(
 }
 
 /** What the engine's facts mean for a row that had `was` before. */
-export function lifeOf(facts: ContainerFacts, was: ContainerLife): ContainerLife {
-  const startedAt = facts.startedAt ?? null;
+export function lifeOf(
+  facts: ContainerFacts,
+  container: Pick<Container, "claimedAt" | "life">,
+): ContainerLife {
+  const was = container.life;
+  const startedAt = startOf(container, facts);
   // Engines tell at once that a process was killed, and put it into their facts only when the container has ended.
   const knownBefore = isMade(was) && was.oomKilled && was.startedAt === startedAt;
   const made = {

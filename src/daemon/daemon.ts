@@ -12,7 +12,7 @@ import { version } from "../version.ts";
 import type { LoadedConfig } from "./config.ts";
 import { reloadConfig } from "./config-reload.ts";
 import { dataFolderWarning, makeDataFolder } from "./data-folder.ts";
-import { startDomain } from "./domain.ts";
+import { type Domain, startDomain } from "./domain.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { writeInitFile } from "./init-file.ts";
 import { listen } from "./listener.ts";
@@ -98,8 +98,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
       { name: "store", problem: store.problem ?? "" },
       { name: "containers", problem: engine.problem },
     ],
-    countSessions: () => domain.sessions.countOpen(),
-    countContainers: () => domain.containers.countActive(),
+    ...countsOf(domain),
   };
   addServices(server, { domain, log, health, facts, config });
   await using listener = await listen(server, {
@@ -130,6 +129,14 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   endInTime(config.shutdownTimeoutMs + hardEndMs, words);
   health.setAll("not_serving");
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
+}
+
+function countsOf({ sessions, containers, pool }: Domain) {
+  return {
+    countSessions: () => sessions.countOpen(),
+    countContainers: () => containers.countActive(),
+    countPrepared: () => pool.waiting,
+  };
 }
 
 function connectEngine({ docker, warm, dataDir }: LoadedConfig["config"], words: Log): Runtime {

@@ -8,6 +8,8 @@ import { Images } from "../containers/images.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
 import type { ContainerParts } from "../containers/parts.ts";
 import { type Pausing, pausing } from "../containers/pausing.ts";
+import { plainSpec } from "../containers/plain-spec.ts";
+import { Pool } from "../containers/pool.ts";
 import { Readings } from "../containers/readings.ts";
 import { Stats } from "../containers/stats.ts";
 import { Bell } from "../events/bell.ts";
@@ -32,6 +34,7 @@ export interface Domain {
   readonly stats: Stats;
   readonly readings: Readings;
   readonly images: Images;
+  readonly pool: Pool;
 }
 
 export interface DomainParts {
@@ -67,9 +70,20 @@ export function startDomain(parts: DomainParts): Domain {
   });
   const containerParts = containerPartsOf(parts, (id) => sessions.touch(id));
   const engineIsBack = new Bell();
-  const containers = new Containers(containerParts, (state) => {
+  const pool = new Pool(
+    {
+      ...containerParts,
+      operationMs: containerParts.times.operationMs,
+      isUp: () => containers.link.state.kind === "up",
+      configured: listOf(config.warm.images, ",").map((image) => plainSpec(image, containerParts.defaults)),
+    },
+    config.warm,
+  );
+  const containers: Containers = new Containers({ ...containerParts, pool }, (state) => {
     parts.onEngine(state);
-    if (state.kind === "up") engineIsBack.ring();
+    if (state.kind !== "up") return;
+    engineIsBack.ring();
+    pool.wake();
   });
   const stats = new Stats(containerParts, {
     everyMs: config.runtime.statsIntervalMs,
@@ -91,6 +105,7 @@ export function startDomain(parts: DomainParts): Domain {
   );
   supervisor.keepUp("forget commands that have ended", (signal) => execs.forgetEnded(signal));
   supervisor.keepUp("follow the container engine", (signal) => containers.link.run(signal));
+  supervisor.keepUp("prepare containers", (signal) => pool.run(signal));
   supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
   supervisor.keepUp("finish closing sessions", (signal) =>
     finishClosings(sessions, { signal, words, again: engineIsBack }),
@@ -107,6 +122,7 @@ export function startDomain(parts: DomainParts): Domain {
     stats,
     readings: containerParts.readings,
     images: containerParts.images,
+    pool,
   };
 }
 
@@ -140,7 +156,7 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
       memoryBytes: BigInt(limits.defaultMemoryBytes),
       pids: BigInt(limits.defaultPids),
       logBytes: limits.maxLogBytes,
-      allowedPaths: pathsOf(limits.allowedPaths),
+      allowedPaths: listOf(limits.allowedPaths, ":"),
     },
     guarded: [
       { path: config.dataDir, what: "the server's data folder" },
@@ -150,7 +166,7 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
     readings: new Readings(marksOf(config.runtime.thresholdPercents)),
     images: new Images(
       { store, runtime, clock, background: supervisor, times, touch },
-      { allowed: wordsOf(limits.allowedImages), maxPulls: limits.maxPulls },
+      { allowed: listOf(limits.allowedImages, ","), maxPulls: limits.maxPulls },
     ),
     touch,
     noticeMs: sessions.expiringNoticeMs,
@@ -159,19 +175,13 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
 
 /** The setting's own check has seen that these are numbers. */
 function marksOf(percents: string): readonly number[] {
-  return wordsOf(percents).map(Number);
+  return listOf(percents, ",").map(Number);
 }
 
-/** A setting of several words with commas between them. */
-function wordsOf(text: string): readonly string[] {
-  return text
-    .split(",")
-    .map((word) => word.trim())
-    .filter((word) => word !== "");
-}
-
-function pathsOf(list: string): readonly string[] {
-  return list.split(":").filter((path) => path !== "");
+/** A setting of several words with something between them. */
+function listOf(text: string, between: string): readonly string[] {
+  const parts = text.split(between).map((part) => part.trim());
+  return parts.filter((part) => part !== "");
 }
 
 /** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */

@@ -296,6 +296,25 @@ export const settings = {
       "Whether commands and containers are started in containers that wait for them, where that can be done.",
       { default: "on", of: ["on", "off"], flag: "warm" },
     ),
+    maxContainers: integer("Containers that wait prepared, of all shapes together; 0: none.", {
+      default: 8,
+      min: 0,
+      max: 1_000,
+    }),
+    perShape: integer("Containers that wait prepared of one shape: of one image with the same limits.", {
+      default: 4,
+      min: 1,
+      max: 1_000,
+    }),
+    idleMs: duration("How long after a shape was last asked for containers of it wait.", {
+      default: "10m",
+      min: "1s",
+      max: "3650d",
+    }),
+    images: text(
+      "Images of which containers wait whether or not anybody has asked for one, with commas between.",
+      { default: "" },
+    ),
   },
 
   client: {

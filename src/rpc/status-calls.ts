@@ -21,6 +21,7 @@ export interface ServerFacts {
   readonly subsystems: () => readonly Subsystem[];
   readonly countSessions: () => Promise<number>;
   readonly countContainers: () => Promise<number>;
+  readonly countPrepared: () => number;
 }
 
 /** HealthCheck and GetStatus of the three services. */
@@ -54,6 +55,7 @@ export function statusCalls(facts: ServerFacts): {
         ...lived(),
         activeSessions: count32(await facts.countSessions()),
         activeContainers: count32(await facts.countContainers()),
+        preparedContainers: facts.countPrepared(),
       }),
     },
     agent: {

@@ -56,7 +56,7 @@ function told(facts: readonly ContainerFacts[]) {
     config: containerConfig({}),
     createdAt: 1_000,
     answerRow: "",
-    life: lifeOf(begin, { state: "creating" }),
+    life: lifeOf(begin, { life: { state: "creating" } }),
   };
   return rest.flatMap((fact) => {
     const observing = { at: 9_000, actor: "system", correlationId: "", source: "containers", reason: "" };
