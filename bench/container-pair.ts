@@ -15,7 +15,7 @@ export interface ContainerPair extends AsyncDisposable {
 export async function containerPair(bench: Bench): Promise<ContainerPair> {
   const { dockerHost } = await bench.engine();
   const image = await ensureImage(dockerHost, "busybox", bench.progress);
-  const server = await startServer({ program: [bench.program], dockerHost });
+  const server = await startServer({ program: [bench.program], dockerHost, flags: ["--no-warm"] });
   const { sessionId } = await server.client.orchestrator.createSession({});
   return {
     client: server.client,

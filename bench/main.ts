@@ -6,23 +6,30 @@ import { buildExecutable, readStamp } from "../build.ts";
 import { bringUpEngine, type Engine } from "../scripts/engine.ts";
 import { duration, toStderr, toStdout } from "../scripts/progress.ts";
 import { SetUpError } from "../scripts/set-up-error.ts";
+import { againstDocker } from "./against-docker.ts";
 import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { type Bench, type Figure, isMet, type Row } from "./figure.ts";
 import { firstOutput } from "./first-output.ts";
 import { getSession } from "./get-session.ts";
 import { machineText, readMachine } from "./machine.ts";
+import { manyContainers } from "./many-containers.ts";
 import { plot } from "./plot.ts";
 import { restart } from "./restart.ts";
 import { sendMessage } from "./send-message.ts";
 import { startUp } from "./start-up.ts";
 import { markdownTable, textTable } from "./table.ts";
+import { warmExec } from "./warm-exec.ts";
+import { warmStart } from "./warm-start.ts";
 
 // `bun run bench`: measures everything that the product promises in numbers, the bare thing beside each, and prints a
 // table. Ends with 0 when it could measure, whatever the numbers are.
 
 const root = resolve(import.meta.dir, "..");
-const figures: readonly Figure[] = [getSession, sendMessage, firstOutput, exec, events, restart, startUp];
+const figures: readonly Figure[] = [
+  ...[getSession, sendMessage, events, restart, startUp],
+  ...[firstOutput, exec, warmStart, warmExec, againstDocker, manyContainers],
+];
 
 const usage = `Usage: bun run bench [--quick] [--only <figure>,…] [--json <file>] [--svg <file>] [--markdown <file>]
 
