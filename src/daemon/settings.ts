@@ -64,7 +64,7 @@ export const settings = {
 
   docker: {
     host: text(
-      "The container engine: unix:///path, tcp://host:port, or empty to look in the usual places. TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say.",
+      "The container engine: unix:///path, tcp://host:port, or empty to look in the usual places of Docker, then of Podman. TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say.",
       { default: "", environment: ["DOCKER_HOST"], flag: "docker-host", check: dockerHostProblem },
     ),
   },

@@ -32,10 +32,11 @@ export interface EndpointOptions {
 
 /** Where an engine of the system listens when nobody said anything else. */
 const SYSTEM_SOCKET = "/var/run/docker.sock";
+const PODMAN_SOCKET = "/run/podman/podman.sock";
 
 /**
  * Finds the engine's endpoint as Docker's own client does: the given host, DOCKER_HOST, or the first of the usual sockets
- * that is there; TLS for tcp by DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. Docker's contexts are not read.
+ * that is there, Docker's before Podman's; TLS for tcp by DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. Docker's contexts are not read.
  *
  * @throws Failure invalid_argument for a host that is not one, or certificates that can't be read.
  */
@@ -69,6 +70,8 @@ function usualSockets(env: Readonly<Record<string, string | undefined>>): readon
     SYSTEM_SOCKET,
     ...(runtimeDir ? [join(runtimeDir, "docker.sock")] : []),
     join(env.HOME || homedir(), ".docker/run/docker.sock"),
+    PODMAN_SOCKET,
+    ...(runtimeDir ? [join(runtimeDir, "podman/podman.sock")] : []),
   ];
 }
 

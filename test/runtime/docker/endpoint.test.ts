@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findEndpoint } from "../../../src/runtime/docker/endpoint.ts";
@@ -27,7 +27,20 @@ test("findEndpoint() finds a rootless engine's socket where the system has none"
 });
 
 test("findEndpoint() without any names the system's socket", () => {
-  expect(findEndpoint({ env: { HOME: folder() } }).name).toBe("unix:///var/run/docker.sock");
+  const { name } = findEndpoint({ env: { HOME: folder() } });
+  expect(["unix:///run/podman/podman.sock", "unix:///var/run/docker.sock"]).toContain(name);
+});
+
+test("findEndpoint() finds Podman's sockets after Docker's", () => {
+  const runtimeDir = folder();
+  mkdirSync(join(runtimeDir, "podman"));
+  writeFileSync(join(runtimeDir, "podman/podman.sock"), "");
+  const found = (): string => findEndpoint({ env: { XDG_RUNTIME_DIR: runtimeDir, HOME: folder() } }).name;
+  const ofTheSystem = ["/var/run/docker.sock", "/run/podman/podman.sock"].find((path) => existsSync(path));
+  expect(found()).toBe(`unix://${ofTheSystem ?? join(runtimeDir, "podman/podman.sock")}`);
+  writeFileSync(join(runtimeDir, "docker.sock"), "");
+  const docker = existsSync("/var/run/docker.sock") ? "/var/run/docker.sock" : `${runtimeDir}/docker.sock`;
+  expect(found()).toBe(`unix://${docker}`);
 });
 
 test("findEndpoint() reads tcp hosts with Docker's own ports", () => {
