@@ -1,6 +1,6 @@
 import { Glob } from "bun";
 import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
-import { goStep, grpcurlStep, pythonStep } from "./foreign-tools.ts";
+import { goStep, grpcurlStep, podmanStep, pythonStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
 /** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
@@ -19,6 +19,7 @@ export const STEPS: readonly CheckStep[] = [
   ),
   commandStep("generated code is current", "together", bunScript("scripts/generate.ts", "--check")),
   commandStep("build", "alone", bunScript("build.ts")),
+  podmanStep("Podman for its tests"),
   testStep({
     name: "tests",
     processes: 2,

@@ -2,6 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type CheckContext, type CheckStep, failed, PASSED, ROOT } from "./check-step.ts";
 import { canInstallPackages, installPackages } from "./debian-packages.ts";
+import { installMissing } from "./own-engine.ts";
+import { PODMAN } from "./podman.ts";
 import { runCommand } from "./run-command.ts";
 import { SetUpError } from "./set-up-error.ts";
 
@@ -16,6 +18,11 @@ export function goStep(name: string): CheckStep {
     const path = await find("go", ["golang-go"], context);
     context.env.BAAAHT_GO = path;
   });
+}
+
+/** Installs Podman where it is missing; the tests start one of their own. */
+export function podmanStep(name: string): CheckStep {
+  return setUpStep(name, ({ progress }) => installMissing(PODMAN, progress));
 }
 
 /** Builds grpcurl, and gives its path to the tests as BAAAHT_GRPCURL. */

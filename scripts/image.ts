@@ -39,7 +39,8 @@ export async function ensureImage(dockerHost: string, name: ImageName, progress:
   if ((await importedContent(dockerHost, reference)) === content) return reference;
   progress(`  importing the image ${reference}`);
   const archive = tarArchive([...base, ...(await packageEntries(packages, progress))]);
-  const query = new URLSearchParams({ fromSrc: "-", repo: REPOSITORY, tag: name });
+  // With the tag in it: Podman imports as `latest` whatever a tag of its own says.
+  const query = new URLSearchParams({ fromSrc: "-", repo: reference });
   query.append("changes", `LABEL ${CONTENT_LABEL}=${content}`);
   query.append("changes", "ENV PATH=/usr/local/bin:/usr/bin:/bin");
   query.append("changes", `CMD ["${name === "python" ? "python3" : "sh"}"]`);

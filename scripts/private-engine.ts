@@ -11,7 +11,8 @@ import {
   startDockerd,
   unmountAll,
 } from "./dockerd.ts";
-import { callEngine, whyUnusable } from "./engine-api.ts";
+import { whyUnusable } from "./engine-api.ts";
+import { removeContents } from "./engine-contents.ts";
 import * as state from "./engine-state.ts";
 import { processStart } from "./process-start.ts";
 import type { Progress } from "./progress.ts";
@@ -49,7 +50,7 @@ export async function stopPrivateEngine(progress: Progress): Promise<void> {
   const running = state.readState();
   if (running !== undefined) {
     progress("  stopping the private Docker engine");
-    await removeContents();
+    await removeContents(HOST);
     await endDockerd(running.pid);
     await unmountAll(running.dataRoot);
     if (running.bridge !== undefined) await removeBridge(running.bridge);
@@ -132,30 +133,6 @@ async function tryStart(root: string, network: NetworkSetup): Promise<string | u
   if (pid > 0) await endDockerd(pid);
   state.forgetState();
   return failed;
-}
-
-/** So that the engine has nothing to wait for and leaves no interface behind. What is in a private engine is ours. */
-async function removeContents(): Promise<void> {
-  try {
-    await Promise.all(
-      (await ids("/containers/json?all=1")).map((id) => remove(`/containers/${id}?force=1&v=1`)),
-    );
-    await Promise.all(
-      (await ids(`/networks?filters={"type":["custom"]}`)).map((id) => remove(`/networks/${id}`)),
-    );
-  } catch {
-    // An engine that does not answer is ended all the same.
-  }
-}
-
-async function ids(path: string): Promise<string[]> {
-  const listed = await callEngine(HOST, path);
-  // The engine's own list: an array of objects with an Id.
-  return ((await listed.json()) as { readonly Id: string }[]).map(({ Id }) => Id);
-}
-
-async function remove(path: string): Promise<void> {
-  await callEngine(HOST, path, { method: "DELETE" });
 }
 
 async function removeOldExecRoots(): Promise<void> {

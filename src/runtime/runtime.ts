@@ -102,6 +102,17 @@ export interface EngineInfo {
   readonly engineId: string;
   readonly cpus: number;
   readonly memoryBytes: number;
+  readonly capabilities: Capabilities;
+}
+
+/** Where engines keep a promise differently. What one can't do it does not pretend. */
+export interface Capabilities {
+  /** How finely the times of log lines are told, in milliseconds; a coarser time is rounded down. */
+  readonly logTimeMs: number;
+  /** Whether `error` of a container's facts says later why a start failed; the start itself always says so. */
+  readonly keepsStartError: boolean;
+  /** Whether it is sure to tell when memory was not enough, by the action `oom` and by `oomKilled`. */
+  readonly tellsOom: boolean;
 }
 
 export interface ContainerSpec {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from "bun:test";
 import { Failure } from "../../src/failure.ts";
 import type {
+  Capabilities,
   ContainerFacts,
   ContainerSpec,
   Exec,
@@ -28,6 +29,7 @@ export const SET_UP_MS = 600_000;
 export class Subject {
   readonly label = { "contract.run": crypto.randomUUID() };
   #made: RuntimeSubject | undefined;
+  #capabilities: Capabilities | undefined;
 
   constructor(make: () => Promise<RuntimeSubject>) {
     beforeAll(async () => {
@@ -41,6 +43,12 @@ export class Subject {
 
   get runtime(): Runtime {
     return this.#running.runtime;
+  }
+
+  /** Which of its promises the engine keeps in its own way. */
+  async capabilities(): Promise<Capabilities> {
+    this.#capabilities ??= (await this.runtime.info(soon())).capabilities;
+    return this.#capabilities;
   }
 
   /** A container that runs `script` in a shell, with nothing that slows its start. */

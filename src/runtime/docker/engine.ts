@@ -4,7 +4,8 @@ import type { Socket } from "node:net";
 import { inspect } from "node:util";
 import Docker from "dockerode";
 import type { ZodType } from "zod";
-import { abortFailure, type Failure } from "../../failure.ts";
+import { abortFailure, Failure } from "../../failure.ts";
+import { type Dialect, DOCKER, dialectOf } from "./dialect.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineFailure, type RefusalKinds, unreachable } from "./failures.ts";
 
@@ -43,6 +44,7 @@ export class Engine {
   #agent: Agent;
   readonly #open = new Set<IncomingMessage | Socket>();
   #pinging: Promise<Silence | undefined> | undefined;
+  #dialect: Dialect | undefined;
 
   /** `find` is asked again when its endpoint is gone: an engine that starts later may listen at another usual place. */
   constructor(find: () => Endpoint) {
@@ -56,10 +58,26 @@ export class Engine {
     return this.#endpoint;
   }
 
+  /** How this engine speaks. It is asked before the first call, and again when it was gone: another may have its place. */
+  async dialect(doing: string, signal: AbortSignal): Promise<Dialect> {
+    if (this.#dialect !== undefined) return this.#dialect;
+    const request = { doing, method: "GET", path: "/_ping" } as const;
+    const ask = (own: AbortSignal): Promise<unknown> => this.#dial(request, { isStream: true }, own);
+    try {
+      // as: with isStream the modem answers with the response itself
+      const answer = (await this.#bounded(request, signal, ask, DOCKER)) as IncomingMessage;
+      for await (const _ of answer); // so that the next call has its connection
+      this.#dialect = dialectOf(answer.headers, this.#endpoint);
+      return this.#dialect;
+    } catch (error) {
+      if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+      return DOCKER; // it does not know pings: something that stands in for an engine
+    }
+  }
+
   /** A call and its whole answer, as `schema` reads it. */
   async call<Answer>(request: EngineRequest, schema: ZodType<Answer>, signal: AbortSignal): Promise<Answer> {
-    const answer = await this.#bounded(request, signal, (own) => this.#dial(request, {}, own));
-    const read = schema.safeParse(answer);
+    const read = schema.safeParse(await this.#spoken(request, signal, {}));
     if (read.success) return read.data;
     const [issue] = read.error.issues;
     const why = `it answered in a form that is not known: ${issue?.path.join(".")}: ${issue?.message}`;
@@ -68,22 +86,19 @@ export class Engine {
 
   /** A call of which only the success matters. */
   async act(request: EngineRequest, signal: AbortSignal): Promise<void> {
-    await this.#bounded(request, signal, (own) => this.#dial(request, {}, own));
+    await this.#spoken(request, signal, {});
   }
 
   /** A call whose answer is a stream, from its headers on. The signal destroys it. */
   async stream(request: EngineRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const answer = await this.#bounded(request, signal, (own) =>
-      this.#dial(request, { isStream: true }, own),
-    );
+    const answer = await this.#spoken(request, signal, { isStream: true });
     // as: with isStream the modem answers with the response itself
     return this.#hold(answer as IncomingMessage, signal);
   }
 
   /** A call that turns its connection into a pipe of bytes both ways. The signal destroys it. */
   async hijack(request: EngineRequest, signal: AbortSignal): Promise<Socket> {
-    const how = { isStream: true, hijack: true, openStdin: true };
-    const answer = await this.#bounded(request, signal, (own) => this.#dial(request, how, own));
+    const answer = await this.#spoken(request, signal, { isStream: true, hijack: true, openStdin: true });
     // as: with hijack the modem answers with the socket itself
     return this.#hold(answer as Socket, signal);
   }
@@ -122,10 +137,17 @@ export class Engine {
     }
   }
 
+  /** A request whose refusal is understood in the engine's dialect. */
+  async #spoken(request: EngineRequest, signal: AbortSignal, how: object): Promise<unknown> {
+    const dialect = await this.dialect(request.doing, signal);
+    return await this.#bounded(request, signal, (own) => this.#dial(request, how, own), dialect);
+  }
+
   async #bounded<T>(
     request: EngineRequest,
     signal: AbortSignal,
     run: (signal: AbortSignal) => Promise<T>,
+    { refusals }: Dialect,
   ): Promise<T> {
     if (signal.aborted) throw abortFailure(signal);
     const own = new AbortController();
@@ -140,7 +162,7 @@ export class Engine {
       return await run(own.signal);
     } catch (error) {
       if (signal.aborted) throw abortFailure(signal);
-      throw silent ?? engineFailure(error, this.#at(request), request.kinds);
+      throw silent ?? engineFailure(error, this.#at(request), { ...request, refusals });
     } finally {
       stopWatching();
       signal.removeEventListener("abort", onAbort);
@@ -192,6 +214,7 @@ export class Engine {
       const code = error instanceof Error && "code" in error ? error.code : undefined;
       // A connection that idled while the engine was started anew breaks under the next call.
       const hungUp = code === "ECONNRESET" || code === "EPIPE";
+      if (code === "ENOENT" || code === "ECONNREFUSED") this.#dialect = undefined;
       if (!(hungUp && request.method === "GET") && !(code === "ENOENT" && this.#movedFrom(endpoint)))
         throw error;
       return await this.#dialOnce(request, how, signal);

@@ -199,7 +199,12 @@ class DockerExec implements Exec {
     try {
       const broken = (why: string) => unreachable(at, why);
       const chunks = spec.tty ? raw(socket) : demux(socket, { wholeFrames: false, broken });
-      for await (const chunk of chunks) yield (await this.#engineWords(chunk, doing)) ?? chunk;
+      const { execRefusal } = await this.#engine.dialect(doing, signal);
+      for await (const chunk of chunks) {
+        const words = await this.#engineWords(chunk, execRefusal, doing);
+        // What an engine adds to its refusal is about itself.
+        if (words !== undefined || this.#refusal === undefined) yield words ?? chunk;
+      }
       this.#ended = true;
     } catch (error) {
       if (signal.aborted) throw abortFailure(signal);
@@ -209,13 +214,13 @@ class DockerExec implements Exec {
     }
   }
 
-  /** Output that is not the command's but the engine's, which says on stdout why it could not start it. */
-  async #engineWords(chunk: OutputChunk, doing: string): Promise<OutputChunk | undefined> {
+  /** Output that is not the command's but the engine's, which says there why it could not start it. */
+  async #engineWords(chunk: OutputChunk, refusal: RegExp, doing: string): Promise<OutputChunk | undefined> {
     const isFirst = this.#untouched;
     this.#untouched = false;
-    if (!isFirst || chunk.stream !== "stdout") return undefined;
+    if (!isFirst) return undefined;
     const text = Buffer.from(chunk.data.buffer, chunk.data.byteOffset, chunk.data.byteLength).toString();
-    if (!START_FAILED.test(text)) return undefined;
+    if (!refusal.test(text)) return undefined;
     const { Running, Pid } = await this.#inspect(doing, this.#parts.signal);
     // A command that ran may print such words itself; it had a process.
     if (Running || Pid !== 0) return undefined;
@@ -229,9 +234,6 @@ class DockerExec implements Exec {
     return new Failure(kind, `Cannot ${verb} exec "${this.#shortId}": ${state}`);
   }
 }
-
-/** What the engine's words begin with when it could not start a command. */
-const START_FAILED = /^(?:OCI runtime exec failed|unable to find (?:user|group) )/;
 
 /** As shells have it: 127 for a command that is not there, 126 for one that can't be run. Engines before 23 say 126 for both. */
 function refusalCode(words: string): number {

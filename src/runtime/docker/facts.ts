@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Failure } from "../../failure.ts";
 import type { ContainerFacts, FactState, PortHolder, PortSpec, RuntimeId } from "../runtime.ts";
+import { type Dialect, OTHER_STATES } from "./dialect.ts";
 import type { Engine } from "./engine.ts";
 import { goneOnlyInWords, plainWords } from "./failures.ts";
 import { labelFilter } from "./label-filter.ts";
@@ -16,7 +17,8 @@ export async function inspectContainer(
 ): Promise<ContainerFacts | undefined> {
   try {
     const request = { doing: `inspect ${named(id)}`, method: "GET", path: `${pathOf(id)}/json` } as const;
-    return factsOf(await engine.call({ ...request, kinds: goneOnlyInWords }, Inspected, signal));
+    const dialect = await engine.dialect(request.doing, signal);
+    return factsOf(await engine.call({ ...request, kinds: goneOnlyInWords }, Inspected, signal), dialect);
   } catch (error) {
     if (error instanceof Failure && error.kind === "not_found") return undefined;
     throw error;
@@ -90,7 +92,10 @@ const Inspected = z.object({
   Created: z.string(),
   Image: z.string(),
   State: z.object({
-    Status: z.enum(STATES),
+    Status: z
+      .string()
+      .transform((said) => OTHER_STATES[said] ?? said)
+      .pipe(z.enum(STATES)),
     OOMKilled: z.boolean().default(false),
     ExitCode: z.number().default(0),
     Pid: z.number().default(0),
@@ -104,7 +109,7 @@ const Inspected = z.object({
   NetworkSettings: z.object({ Ports: Bindings }).nullish(),
 });
 
-function factsOf(found: z.infer<typeof Inspected>): ContainerFacts {
+function factsOf(found: z.infer<typeof Inspected>, dialect: Dialect): ContainerFacts {
   const { State: state } = found;
   const startedAt = instant(state.StartedAt);
   const exitedAt = instant(state.FinishedAt);
@@ -115,7 +120,7 @@ function factsOf(found: z.infer<typeof Inspected>): ContainerFacts {
     // as: this is the engine's id
     id: found.Id as RuntimeId,
     name: found.Name.replace(/^\//, ""),
-    image: found.Config.Image,
+    image: dialect.imageName(found.Config.Image),
     imageDigest: found.Image,
     state: state.Status,
     health: health(state.Health?.Status),

@@ -1,4 +1,5 @@
 import { Failure, type FailureKind } from "../../failure.ts";
+import type { Dialect } from "./dialect.ts";
 
 /** What was being done, for the message: `start container "4f1c…"`. */
 export interface Doing {
@@ -9,13 +10,25 @@ export interface Doing {
 /** What a status of the engine means where that is not the usual, be it by its words. */
 export type RefusalKinds = Readonly<Record<number, FailureKind | ((words: string) => FailureKind)>>;
 
+export interface RefusalWords {
+  readonly kinds?: RefusalKinds | undefined;
+  /** Those of the engine's dialect, which go before. */
+  readonly refusals?: Dialect["refusals"];
+}
+
 /** The Failure for whatever a call to the engine threw: its refusal, or that it can't be reached. */
-export function engineFailure(error: unknown, at: Doing, kinds: RefusalKinds = {}): Failure {
+export function engineFailure(
+  error: unknown,
+  at: Doing,
+  { kinds = {}, refusals = [] }: RefusalWords = {},
+): Failure {
   if (error instanceof Failure) return error;
   const refusal = readRefusal(error);
   if (refusal === undefined) return unreachable(at, whyUnreachable(error), error);
   const words = plainWords(refusal.words);
-  const kind = refusalKind(refusal.status, words, kinds);
+  if (WANTS_TLS.test(words)) return unreachable(at, "it takes TLS alone: set DOCKER_TLS_VERIFY", error);
+  const spoken = refusals.find(([fits]) => fits.test(refusal.words.trim()));
+  const kind = spoken?.[1] ?? refusalKind(refusal.status, words, kinds);
   if (refusal.status === 502 || refusal.status === 503) {
     return unreachable(at, `it answers ${refusal.status}: ${words}`, error);
   }
@@ -55,7 +68,7 @@ export function unreachable(at: Doing, why: string, cause?: unknown): Failure {
 export function plainWords(words: string): string {
   let rest = words.trim().replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, "$1");
   for (;;) {
-    const shorter = rest.replace(PREAMBLE, "").replace(/: unknown$/, "");
+    const shorter = rest.replace(PREAMBLE, "").replace(EPILOGUE, "");
     if (shorter === rest || shorter === "") return rest;
     rest = shorter;
   }
@@ -64,10 +77,11 @@ export function plainWords(words: string): string {
 const PREAMBLE = new RegExp(
   `^(?:${[
     "error response from daemon: ",
+    "Error: ",
     "cannot \\w+ container:? \\S+: ",
     "failed to create (?:shim|shim task|task for container|task): ",
     "OCI runtime \\w+ failed: ",
-    "(?:runc|crun|runsc|kata) \\w+ failed: ",
+    "(?:runc|crun|runsc|kata)(?: \\w+ failed)?: ",
     "\\w+\\.go:\\d+: ",
     "(?:unable to start|starting) (?:container|init|setns) process(?: caused)?: ",
     "process_linux\\.go:\\d+: ",
@@ -75,9 +89,19 @@ const PREAMBLE = new RegExp(
     "error during container init: ",
     "container init caused: ",
     "rpc error: code = \\w+ desc = ",
+    "container create: ",
+    "running container create option: ",
+    "creating container storage: ",
   ].join("|")})`,
   "i",
 );
+
+/** How engines answer who speaks HTTP where they speak HTTPS; with the status 400, as if something were wrong in the call. */
+const WANTS_TLS = /^client sent an HTTP request to an HTTPS server/i;
+
+/** What they add at the end that says it again. */
+const EPILOGUE =
+  /: (?:unknown|OCI (?:runtime error|permission denied)|OCI runtime attempted to invoke a command that was not found|container state improper|that name is already in use|network (?:already exists|not found)|invalid argument)$/;
 
 function refusalKind(status: number, words: string, kinds: RefusalKinds): FailureKind {
   if (/no space left on device|disk quota exceeded/i.test(words)) return "resource_exhausted";

@@ -13,13 +13,15 @@ export async function createContainer(
   spec: ContainerSpec,
   signal: AbortSignal,
 ): Promise<RuntimeId> {
+  const doing = `create container "${spec.name}"`;
+  const body = createBody(spec, await engine.dialect(doing, signal));
   const created = await engine.call(
     {
-      doing: `create container "${spec.name}"`,
+      doing,
       method: "POST",
       path: "/containers/create",
       query: { name: spec.name },
-      body: createBody(spec),
+      body,
       kinds: { 409: "already_exists" },
     },
     Created,
@@ -84,10 +86,13 @@ export async function stopContainer(
   options: { readonly graceMs: number },
   signal: AbortSignal,
 ): Promise<void> {
+  const doing = `stop ${named(id)}`;
+  const { stopsPaused } = await engine.dialect(doing, signal);
+  if (!stopsPaused && (await isPaused(engine, id, doing, signal))) await resumeContainer(engine, id, signal);
   const stop = () =>
     engine.act(
       {
-        doing: `stop ${named(id)}`,
+        doing,
         method: "POST",
         path: `${pathOf(id)}/stop`,
         query: { t: Math.ceil(options.graceMs / 1000) },
@@ -97,6 +102,13 @@ export async function stopContainer(
     );
   await thawedIfNeeded(engine, id, { act: stop, signal });
 }
+
+async function isPaused(engine: Engine, id: RuntimeId, doing: string, signal: AbortSignal): Promise<boolean> {
+  const request = { doing, method: "GET", path: `${pathOf(id)}/json` } as const;
+  return (await engine.call(request, State, signal)).State.Paused;
+}
+
+const State = z.object({ State: z.object({ Paused: z.boolean() }) });
 
 export async function killContainer(
   engine: Engine,

@@ -5,6 +5,7 @@ import type { LogOptions, OutputChunk, RuntimeId } from "../runtime.ts";
 import { demux } from "./demux.ts";
 import type { Engine } from "./engine.ts";
 import { engineFailure, unreachable } from "./failures.ts";
+import { untilEnded } from "./followed.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { stampedChunks, stampedLines } from "./stamps.ts";
 
@@ -19,15 +20,17 @@ export async function* containerLogs(
   if (!options.stdout && !options.stderr) return;
   const request = { doing, method: "GET", path: `${pathOf(id)}/logs`, query: logQuery(options) } as const;
   const at = { doing, endpoint: engine.endpoint.name };
+  const { endsFollowedLogs } = await engine.dialect(doing, signal);
   const stream = await engine.stream(request, signal);
+  const source = options.follow && !endsFollowedLogs ? untilEnded(engine, id, stream, signal) : stream;
   try {
     const framed = options.tty === undefined ? await isFramed(engine, id, stream, signal) : !options.tty;
     const broken = (why: string): Failure => unreachable(at, why);
     if (framed) {
-      const chunks = demux(stream, { wholeFrames: options.timestamps, broken });
+      const chunks = demux(source, { wholeFrames: options.timestamps, broken });
       yield* options.timestamps ? stampedChunks(chunks) : chunks;
     } else {
-      yield* options.timestamps ? stampedLines(stream) : unframed(stream);
+      yield* options.timestamps ? stampedLines(source) : unframed(source);
     }
   } catch (error) {
     if (signal.aborted) throw abortFailure(signal);

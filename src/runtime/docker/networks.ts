@@ -85,7 +85,8 @@ async function removeNetwork(engine: Engine, name: string, signal: AbortSignal):
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.kind === "not_found") return;
-    if (!/active endpoints/i.test(error.message)) throw error;
+    const { networkInUse } = await engine.dialect(request.doing, signal);
+    if (!networkInUse.test(error.message)) throw error;
     await disconnectAll(engine, name, signal);
     await engine.act(request, signal);
   }

@@ -1,5 +1,6 @@
 import { Failure } from "../../failure.ts";
 import type { ContainerSpec, LimitSpec, MountSpec, PortSpec } from "../runtime.ts";
+import type { Dialect } from "./dialect.ts";
 
 declare global {
   interface JSON {
@@ -9,7 +10,7 @@ declare global {
 }
 
 /** The body of the engine's create call for this spec. Fields that say nothing are left out: the image's own hold. */
-export function createBody(spec: ContainerSpec): object {
+export function createBody(spec: ContainerSpec, dialect: Dialect): object {
   return {
     Image: spec.image,
     ...(spec.command.length > 0 ? { Entrypoint: spec.command } : {}),
@@ -31,7 +32,8 @@ export function createBody(spec: ContainerSpec): object {
       CapDrop: spec.dropCapabilities,
       SecurityOpt: spec.noNewPrivileges ? ["no-new-privileges:true"] : [],
       Init: spec.init,
-      ...(spec.logBytes === undefined ? {} : { LogConfig: logConfig(spec.logBytes) }),
+      ...(spec.logBytes === undefined ? {} : { LogConfig: dialect.logConfig(spec.logBytes) }),
+      ...(dialect.ulimits.length === 0 ? {} : { Ulimits: dialect.ulimits }),
     },
     // One network is all that engines take here; the others are connected afterwards.
     ...(spec.aliases === undefined
@@ -69,12 +71,6 @@ function limit(container: string, field: string, value: LimitSpec[keyof LimitSpe
   }
   // A JSON number as it stands: as a Number it would be rounded above 2^53.
   return { [field]: JSON.rawJSON(value.toString()) };
-}
-
-/** The engine's `local` log: bounded, and of bytes; its other one keeps JSON text. Half is dropped when both files are full. */
-function logConfig(bytes: bigint): object {
-  const half = bytes / 2n > 0n ? bytes / 2n : 1n;
-  return { Type: "local", Config: { "max-size": `${half}`, "max-file": "2", compress: "false" } };
 }
 
 function mountBody(mount: MountSpec): object {

@@ -16,10 +16,11 @@ export async function readStats(
   const doing = `measure ${named(id)}`;
   const query = { stream: false, "one-shot": true };
   const path = `${pathOf(id)}/stats`;
-  const found = await engine.call({ doing, method: "GET", path, query }, Stats, signal);
-  const at = Date.parse(found.read);
-  // The engine has empty numbers of the year 1 for what does not run.
-  if (!(at > 0)) throw new Failure("failed_precondition", `Cannot ${doing}: it is not running`);
+  const found = await engine.call({ doing, method: "GET", path, query }, Stats.or(Nothing), signal);
+  const at = found instanceof Uint8Array ? 0 : Date.parse(found.read);
+  // Of what does not run engines say empty numbers of the year 1, or nothing.
+  if (found instanceof Uint8Array || !(at > 0))
+    throw new Failure("failed_precondition", `Cannot ${doing}: it is not running`);
   const networks = Object.values(found.networks ?? {});
   return {
     at,
@@ -30,9 +31,26 @@ export async function readStats(
     blockReadBytes: transferred(found.blkio_stats, "read"),
     blockWriteBytes: transferred(found.blkio_stats, "write"),
     pids: found.pids_stats.current,
-    pidsLimit: bounded(found.pids_stats.limit),
+    pidsLimit: bounded(await pidsLimit(engine, { id, doing, found }, signal)),
   };
 }
+
+/** An engine that measures without it has it in the container's configuration; there -1 is without end. */
+async function pidsLimit(
+  engine: Engine,
+  at: { readonly id: RuntimeId; readonly doing: string; readonly found: z.infer<typeof Stats> },
+  signal: AbortSignal,
+): Promise<number> {
+  const { measuresPidsLimit } = await engine.dialect(at.doing, signal);
+  if (measuresPidsLimit) return at.found.pids_stats.limit;
+  const request = { doing: at.doing, method: "GET", path: `${pathOf(at.id)}/json` } as const;
+  const { HostConfig } = await engine.call(request, Configured, signal);
+  return Math.max(HostConfig.PidsLimit ?? 0, 0);
+}
+
+const Configured = z.object({ HostConfig: z.object({ PidsLimit: z.number().nullish() }) });
+/** An answer without a word. */
+const Nothing = z.instanceof(Uint8Array).refine((bytes) => bytes.length === 0);
 
 const Stats = z.object({
   read: z.string(),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { abortFailure, type Failure } from "../../failure.ts";
 import type { RuntimeEvent, RuntimeId } from "../runtime.ts";
+import type { Dialect } from "./dialect.ts";
 import type { Engine } from "./engine.ts";
 import { engineFailure, unreachable } from "./failures.ts";
 import { jsonLines } from "./json-lines.ts";
@@ -18,7 +19,8 @@ export async function* watchContainers(
   const doing = "watch containers";
   const at = { doing, endpoint: engine.endpoint.name };
   // The engine sends its headers before it subscribes: what happens in between is asked for by time.
-  const since = await engineTime(engine, doing, signal);
+  const dialect = await engine.dialect(doing, signal);
+  const since = dialect.hasOurClock ? seconds(Date.now()) : await engineTime(engine, doing, signal);
   const stream = await engine.stream(
     {
       doing,
@@ -26,7 +28,7 @@ export async function* watchContainers(
       path: "/events",
       query: {
         since,
-        filters: JSON.stringify({ type: ["container"], event: ACTIONS, label: labelFilter(labels) }),
+        filters: JSON.stringify(dialect.eventFilters(labelFilter(labels), ACTIONS)),
       },
     },
     signal,
@@ -38,7 +40,10 @@ export async function* watchContainers(
   });
   try {
     yield { kind: "watching" };
-    for await (const event of jsonLines(stream, EngineEvent)) yield changed(event);
+    for await (const event of jsonLines(stream, EngineEvent)) {
+      const change = changed(event, dialect);
+      if (ACTIONS.includes(change.action) && carries(event.Actor.Attributes, labels)) yield change;
+    }
   } catch (error) {
     if (signal.aborted) throw abortFailure(signal);
     throw dead ?? engineFailure(error, at);
@@ -76,17 +81,24 @@ const EngineEvent = z.object({
   timeNano: z.number().optional(),
 });
 
-/** What the engine adds to a container's labels. */
-const NOT_LABELS = new Set(["image", "name", "exitCode", "signal", "oldName", "execID", "execDuration"]);
+type Labels = Readonly<Record<string, string>>;
 
-function changed({ Action, Actor, time, timeNano }: z.infer<typeof EngineEvent>): RuntimeEvent {
+function carries(labels: Labels, wanted: Labels): boolean {
+  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
+}
+
+function changed(
+  { Action, Actor, time, timeNano }: z.infer<typeof EngineEvent>,
+  dialect: Dialect,
+): Extract<RuntimeEvent, { kind: "changed" }> {
   return {
     kind: "changed",
     // as: this is the engine's id
     id: Actor.ID as RuntimeId,
-    // `health_status: healthy` carries its value behind the word.
-    action: Action.split(":", 1)[0] ?? Action,
-    labels: Object.fromEntries(Object.entries(Actor.Attributes).filter(([name]) => !NOT_LABELS.has(name))),
+    action: dialect.action(Action),
+    labels: Object.fromEntries(
+      Object.entries(Actor.Attributes).filter(([name]) => !dialect.notLabels.has(name)),
+    ),
     at: timeNano === undefined ? time * 1000 : Math.floor(timeNano / 1e6),
   };
 }
@@ -96,7 +108,11 @@ async function engineTime(engine: Engine, doing: string, signal: AbortSignal): P
   const request = { doing, method: "GET", path: "/info" } as const;
   const { SystemTime } = await engine.call(request, z.object({ SystemTime: z.string().optional() }), signal);
   const ms = SystemTime === undefined ? Number.NaN : Date.parse(SystemTime);
-  return ((Number.isNaN(ms) ? Date.now() : ms) / 1000).toFixed(3);
+  return seconds(Number.isNaN(ms) ? Date.now() : ms);
+}
+
+function seconds(instant: number): string {
+  return (instant / 1000).toFixed(3);
 }
 
 function pingOnAndOn(engine: Engine, doing: string, tell: (failure: Failure) => void): () => void {

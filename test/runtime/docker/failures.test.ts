@@ -30,7 +30,7 @@ test("engineFailure() maps what the engine refuses", () => {
   expect(kind(500, "write /var/lib/docker: no space left on device")).toBe("resource_exhausted");
   expect(kind(500, "something broke")).toBe("unavailable");
   expect(kind(503, "starting up")).toBe("unavailable");
-  expect(engineFailure(refusal(409, "name taken"), AT, { 409: "already_exists" }).kind).toBe(
+  expect(engineFailure(refusal(409, "name taken"), AT, { kinds: { 409: "already_exists" } }).kind).toBe(
     "already_exists",
   );
 });

@@ -45,19 +45,23 @@ test("an answer that is not understood is UNAVAILABLE and says which part", asyn
   expect(odd.message).toContain("it answered in a form that is not known: Id: ");
 });
 
-test("info() knows podman by the name of its parts", async () => {
+test("info() knows Podman by its answer to a ping", async () => {
   await using stub = await stubEngine({
-    "/info": { body: '{"ID":"x","NCPU":2,"MemTotal":1024}' },
-    "/version": { body: '{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}' },
+    "/info": {
+      body: '{"ID":"x","Name":"host","DockerRootDir":"/storage","NCPU":2,"MemTotal":1024}',
+    },
+    "/version": { body: '{"Version":"4.3.1","ApiVersion":"1.41"}' },
+    "/_ping": { headers: { server: "Libpod/4.3.1 (linux)" }, body: "OK" },
   });
   await using runtime = connectDocker({ dockerHost: stub.dockerHost });
   expect(await runtime.info(soon())).toEqual({
     name: "podman",
     version: "4.3.1",
     apiVersion: "1.41",
-    engineId: "x",
+    engineId: "host:/storage",
     cpus: 2,
     memoryBytes: 1024,
+    capabilities: { logTimeMs: 1000, keepsStartError: false, tellsOom: false },
   });
 });
 
