@@ -75,7 +75,10 @@ export async function startDockerd(
   };
 }
 
-function daemonConfig(settings: DockerdSettings): Record<string, unknown> {
+/** The daemon's configuration file. */
+export function daemonConfig(
+  settings: Pick<DockerdSettings, "socket" | "pidFile" | "dataRoot" | "execRoot" | "namespace" | "config">,
+): Record<string, unknown> {
   // Next to a containerd that runs already, dockerd uses that one: then in a namespace of our own.
   const shared = existsSync("/run/containerd/containerd.sock");
   const { namespace } = settings;
