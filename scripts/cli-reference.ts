@@ -7,7 +7,7 @@ import {
   SIGNAL_EXIT_CODES,
 } from "../src/cli/exit-codes.ts";
 import type { Flag } from "../src/cli/flag.ts";
-import { commonFlags } from "../src/cli/global-flags.ts";
+import { commonFlags, isCommonFlag } from "../src/cli/global-flags.ts";
 import { flagAbout, usageLine } from "../src/cli/help.ts";
 import { root } from "../src/cli/root.ts";
 import { daemonForCli } from "../src/daemon-for-cli.ts";
@@ -48,7 +48,7 @@ function commonSection(): string {
 }
 
 function commandSection({ path, command }: Named): string {
-  const own = Object.entries(command.flags).filter(([name, flag]) => commonFlags[name] !== flag);
+  const own = Object.entries(command.flags).filter((named) => !isCommonFlag(named));
   const words = Object.entries(command.words).map(
     ([name, word]) => `- \`${wordTitle(name)}\`: ${word.about}`,
   );

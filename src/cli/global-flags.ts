@@ -14,3 +14,8 @@ export const clientFlags = {
 
 /** Flags that many commands share: help lists them apart, and they may also stand before the command. */
 export const commonFlags: Readonly<Record<string, Flag<unknown>>> = { ...clientFlags };
+
+/** Whether a command's flag is one of these, be it without its letter, and not an own one of the same name. */
+export function isCommonFlag([name, { read }]: readonly [string, Flag<unknown>]): boolean {
+  return commonFlags[name]?.read === read;
+}

@@ -1,6 +1,6 @@
 import { type Command, flagTitle, type Group, type Word, wordTitle } from "./command.ts";
 import type { Flag } from "./flag.ts";
-import { commonFlags } from "./global-flags.ts";
+import { isCommonFlag } from "./global-flags.ts";
 
 /** The help of a noun: what it is, its commands. `path` is how it was called, without the program's name. */
 export function groupHelp(group: Group, path: readonly string[]): string {
@@ -17,8 +17,8 @@ export function groupHelp(group: Group, path: readonly string[]): string {
 /** The help of a command. */
 export function commandHelp(command: Command, path: readonly string[]): string {
   const flags = Object.entries(command.flags);
-  const own = flags.filter(([name, flag]) => commonFlags[name] !== flag);
-  const common = flags.filter(([name, flag]) => commonFlags[name] === flag);
+  const own = flags.filter((named) => !isCommonFlag(named));
+  const common = flags.filter(isCommonFlag);
   const words = Object.entries(command.words);
   return sections([
     `${sentence(command.summary)}${command.description === undefined ? "" : `\n\n${command.description}`}`,

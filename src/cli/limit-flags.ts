@@ -6,7 +6,7 @@ import { cores, type Flags, type FlagValues, int, size } from "./flag.ts";
 export const limitFlags = {
   memory: size({ about: "memory, such as 512m or 2GiB" }),
   cpus: cores({ about: "processor time in cores, such as 0.5" }),
-  memorySwap: size({ about: "memory and swap together, which includes --memory (default: no swap)" }),
+  memorySwap: size({ about: "memory and swap together, which includes --memory" }),
   pids: int({ about: "processes and threads at one time", min: 1 }),
 } satisfies Flags;
 
