@@ -132,26 +132,17 @@ test(
 );
 
 test(
-  "run has folders of the host, memory and a network when it is told",
+  "run has folders of the host and memory when it is told",
   async () => {
     const folder = mkdtempSync(join(tmpdir(), "baaaht-run-"));
     try {
       writeFileSync(join(folder, "words"), "from the host\n");
       symlinkSync(folder, `${folder}-link`);
       const script =
-        "cat /in/words; echo x > /in/x || echo refused; echo made > /out/made; grep -c eth0 /proc/net/dev";
+        "cat /in/words; echo x > /in/x || echo refused; echo made > /out/made; echo x > /t/x && echo written";
       const flags = ["-v", `${folder}:/in:ro`, "--mount", `type=bind,src=${folder}-link,dst=/out`];
-      const ended = await run("mounts", [
-        ...flags,
-        "--tmpfs",
-        "/t",
-        "--network",
-        host.image,
-        "sh",
-        "-c",
-        script,
-      ]);
-      expect([ended.stdout, ended.exitCode]).toEqual(["from the host\nrefused\n1\n", 0]);
+      const ended = await run("mounts", [...flags, "--tmpfs", "/t", host.image, "sh", "-c", script]);
+      expect(ended).toMatchObject({ stdout: "from the host\nrefused\nwritten\n", exitCode: 0 });
       expect(readFileSync(join(folder, "made"), "utf8")).toBe("made\n");
     } finally {
       rmSync(folder, { recursive: true });

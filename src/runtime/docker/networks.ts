@@ -39,7 +39,13 @@ async function createNetwork(engine: Engine, spec: NetworkFacts, signal: AbortSi
       path: "/networks/create",
       // Without CheckDuplicate older engines make any number of one name.
       body: { Name: spec.name, Driver: "bridge", CheckDuplicate: true, Labels: spec.labels },
-      kinds: { 409: "already_exists", 403: noAddresses, 400: noAddresses, 500: noAddresses },
+      kinds: {
+        409: "already_exists",
+        400: noAddresses,
+        403: noAddresses,
+        404: noAddresses,
+        500: noAddresses,
+      },
     },
     signal,
   );
