@@ -13,7 +13,7 @@ export interface Word<Value> {
    */
   readonly takes: "one" | "many" | "command";
   readonly choices?: readonly string[];
-  readonly completes?: "session" | "container";
+  readonly completes?: "session" | "container" | "exec";
   readonly read: (given: readonly string[]) => Value;
 }
 
@@ -131,7 +131,7 @@ export function group(
 
 interface WordSpec {
   readonly about: string;
-  readonly completes?: "session" | "container";
+  readonly completes?: "session" | "container" | "exec";
   readonly choices?: readonly string[];
 }
 

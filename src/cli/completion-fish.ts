@@ -68,6 +68,7 @@ function valueArguments({ choices, completes }: CompletionValue): string {
       return `-x -a ${quoted("(__fish_complete_directories)")}`;
     case "session":
     case "container":
+    case "exec":
       return `-x -a ${quoted(`(__baaaht_ids ${completes})`)}`;
     case undefined:
       return "-x";

@@ -82,6 +82,7 @@ function action({ choices, completes }: CompletionValue): string {
       return "_files -/";
     case "session":
     case "container":
+    case "exec":
       return `_baaaht_ids ${completes}`;
     case undefined:
       return " ";

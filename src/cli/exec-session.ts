@@ -2,48 +2,125 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
 import {
-  type ExecContainerRequestSchema,
+  type ExecContainerResponse,
   type ExecEnd,
   ExecStartSchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { DetachKeys } from "./detach-keys.ts";
+import type { ExecFrame as Frame } from "./exec-frame.ts";
+import { leavingSignals, passedSignals, type SentSignals } from "./exec-signals.ts";
 import { COMMAND_EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { FrameQueue } from "./frame-queue.ts";
-import type { Shell, StopSignal } from "./shell.ts";
+import type { Shell } from "./shell.ts";
 
-export interface ExecSession {
+/** How a command is connected with this process. */
+export interface Connecting {
+  readonly shell: Shell;
+  /** Whether it gets stdin. */
+  readonly interactive: boolean;
+  /** Whether it has a terminal. */
+  readonly tty: boolean;
+  /** Bytes that leave it without ending it, typed one after the other; none: nothing does. */
+  readonly detachKeys: Uint8Array;
+}
+
+export interface ExecSession extends Connecting {
   readonly start: Pick<
     MessageInitShape<typeof ExecStartSchema>,
     "containerId" | "command" | "env" | "workingDir" | "user" | "timeoutNs"
   >;
-  readonly interactive: boolean;
-  readonly tty: boolean;
-  readonly shell: Shell;
 }
 
-type Frame = MessageInitShape<typeof ExecContainerRequestSchema>;
+export interface AttachSession extends Connecting {
+  readonly execId: string;
+  /** The byte of its output to begin with; the oldest that is kept when absent. */
+  readonly offset: bigint | undefined;
+}
+
+/** How it ended for this process. */
+export interface SessionEnd {
+  readonly exitCode: number;
+  /** The command, when it was left and goes on. */
+  readonly left: string | undefined;
+}
 
 /**
  * Runs a command in a container with this process's stdin, stdout, stderr, signals and terminal, and gives the exit code
  * that it ended with. The terminal is as it was when it returns or throws.
  *
- * A signal is passed on to the command; a second one ends the command and the call.
+ * A signal is passed on to the command; a second one ends the command and the call. Who types into a terminal can leave
+ * the command, which then goes on, as it does when this process is killed.
  */
-export async function execWithShell(client: Client, session: ExecSession): Promise<number> {
+export async function execWithShell(client: Client, session: ExecSession): Promise<SessionEnd> {
   const { shell, tty, interactive } = session;
+  const size = tty ? shell.out.size() : undefined;
+  const detachOnDisconnect = isTypedInto(session);
+  const start = create(ExecStartSchema, {
+    ...session.start,
+    tty,
+    stdin: interactive,
+    detachOnDisconnect,
+    ...(size && { size }),
+  });
   const frames = new FrameQueue<Frame>();
   const stop = new AbortController();
-  using signals = passSignals(shell, { frames, stop });
-  const size = tty ? shell.out.size() : undefined;
-  const start = create(ExecStartSchema, { ...session.start, tty, stdin: interactive, ...(size && { size }) });
-  void frames.push({ payload: { case: "start", value: start } });
-  await using answers = client.orchestrator.execContainer(frames, { signal: stop.signal });
+  using signals = passedSignals(client, { shell, frames, stop, outlives: detachOnDisconnect });
+  const requests = startedBy({ payload: { case: "start" as const, value: start } }, frames);
+  const answers = client.orchestrator.execContainer(requests, { signal: stop.signal });
+  return await follow(session, { answers, frames, stop, signals });
+}
+
+/** Joins a command that runs, or has ended. A signal to this process leaves it alone; else as `execWithShell`. */
+export async function attachWithShell(client: Client, session: AttachSession): Promise<SessionEnd> {
+  const { execId, offset } = session;
+  const frames = new FrameQueue<Frame>();
+  const stop = new AbortController();
+  using signals = leavingSignals(session.shell, stop);
+  const value = offset === undefined ? { execId } : { execId, offset };
+  const requests = startedBy({ payload: { case: "start" as const, value } }, frames);
+  const answers = client.orchestrator.attachExec(requests, { signal: stop.signal });
+  return await follow(session, { answers, frames, stop, signals });
+}
+
+/** Who wants to type needs a terminal to type on. */
+export function checkTerminal({ in: input }: Shell, wanted: Pick<Connecting, "interactive" | "tty">): void {
+  if (!wanted.tty || !wanted.interactive || input.isTerminal) return;
+  const message = "Cannot give the command a terminal: stdin is none; leave out --tty";
+  throw new Failure("failed_precondition", message);
+}
+
+async function* startedBy<Start>(start: Start, frames: FrameQueue<Frame>): AsyncGenerator<Start | Frame> {
+  yield start;
+  yield* frames;
+}
+
+interface Stream {
+  readonly answers: AsyncIterable<ExecContainerResponse> & AsyncDisposable;
+  readonly frames: FrameQueue<Frame>;
+  /** Ends the call. */
+  readonly stop: AbortController;
+  readonly signals: SentSignals;
+}
+
+async function follow(session: Connecting, stream: Stream): Promise<SessionEnd> {
+  const { shell } = session;
+  const { frames, signals } = stream;
+  let execId = "";
+  let left: string | undefined;
+  await using answers = stream.answers;
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => frames.close());
+  const leave = () => {
+    left = execId;
+    stream.stop.abort(new Failure("cancelled", "Cannot go on with the command: it was left"));
+  };
   try {
     for await (const { payload } of answers) {
       switch (payload.case) {
         case "started":
-          attach(session, { frames, stop, cleanup });
+          execId = payload.value.execId;
+          signals.begun(execId);
+          connect(session, { ...stream, cleanup, leave });
           break;
         case "stdout":
           await shell.out.write(payload.value);
@@ -53,34 +130,33 @@ export async function execWithShell(client: Client, session: ExecSession): Promi
           break;
         case "end":
           await cleanup.disposeAsync();
-          return await exitCodeOfEnd(payload.value, shell);
+          return { exitCode: await exitCodeOfEnd(payload.value, shell), left: undefined };
       }
     }
   } catch (error) {
-    const second = signals.second();
-    if (second !== undefined) return SIGNAL_EXIT_CODES[second];
+    if (left !== undefined) return { exitCode: 0, left };
+    const ended = signals.ended();
+    if (ended !== undefined)
+      return { exitCode: SIGNAL_EXIT_CODES[ended], left: signals.leaves ? execId : undefined };
     throw error;
   }
   throw new Failure("internal", "Cannot tell how the command ended: the server did not say it");
 }
 
-/** Only who has a terminal can pass it on. */
-export function checkTerminal({ in: input, out }: Shell, { tty }: { readonly tty: boolean }): void {
-  if (!tty || (input.isTerminal && out.isTerminal)) return;
-  const message = "Cannot give the command a terminal: stdin and stdout are not one; leave out --tty";
-  throw new Failure("failed_precondition", message);
-}
-
-interface Attached {
-  readonly frames: FrameQueue<Frame>;
-  readonly stop: AbortController;
-  readonly cleanup: AsyncDisposableStack;
+/** Somebody sits at a terminal: they can leave the command, and find it again. */
+function isTypedInto({ shell, tty, interactive }: Connecting): boolean {
+  return tty && interactive && shell.in.isTerminal;
 }
 
 /** Connects stdin and the terminal; `cleanup` takes them off again. */
-function attach({ shell, tty, interactive }: ExecSession, { frames, stop, cleanup }: Attached): void {
+function connect(
+  session: Connecting,
+  to: Stream & { readonly cleanup: AsyncDisposableStack; readonly leave: () => void },
+): void {
+  const { shell, tty, interactive } = session;
+  const { frames, cleanup, stop } = to;
+  if (isTypedInto(session)) cleanup.use(shell.in.raw());
   if (tty) {
-    cleanup.use(shell.in.raw());
     const resize = (): void => {
       const size = shell.out.size();
       if (size !== undefined) void frames.push({ payload: { case: "resize", value: size } });
@@ -91,41 +167,32 @@ function attach({ shell, tty, interactive }: ExecSession, { frames, stop, cleanu
   if (!interactive) return;
   const reading = new AbortController();
   cleanup.defer(() => reading.abort());
-  pumpInput(shell, { frames, signal: reading.signal }).catch((error: unknown) => stop.abort(error));
+  pumpInput(session, { frames, leave: to.leave, signal: reading.signal }).catch((error: unknown) =>
+    stop.abort(error),
+  );
 }
 
 async function pumpInput(
-  shell: Shell,
-  { frames, signal }: { readonly frames: FrameQueue<Frame>; readonly signal: AbortSignal },
+  session: Connecting,
+  to: { readonly frames: FrameQueue<Frame>; readonly leave: () => void; readonly signal: AbortSignal },
 ): Promise<void> {
-  for await (const chunk of shell.in.read(signal)) {
-    await frames.push({ payload: { case: "stdin", value: chunk } });
+  const { frames, signal, leave } = to;
+  const keys = new DetachKeys(isTypedInto(session) ? session.detachKeys : new Uint8Array(0));
+  for await (const chunk of session.shell.in.read(signal)) {
+    const { passed, isDetached } = keys.take(chunk);
+    if (passed.length > 0) await frames.push({ payload: { case: "stdin", value: passed } });
+    if (isDetached) return leave();
   }
   if (!signal.aborted) await frames.push({ payload: { case: "closeStdin", value: {} } });
 }
 
-interface PassedSignals extends Disposable {
-  /** The signal that ended the call; undefined when none did. */
-  readonly second: () => StopSignal | undefined;
-}
-
-function passSignals(
-  shell: Shell,
-  { frames, stop }: { readonly frames: FrameQueue<Frame>; readonly stop: AbortController },
-): PassedSignals {
-  let first: StopSignal | undefined;
-  let second: StopSignal | undefined;
-  const listening = shell.onSignals(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"], (signal) => {
-    if (first !== undefined && second !== undefined) shell.endNow(SIGNAL_EXIT_CODES[signal]);
-    if (first === undefined) {
-      first = signal;
-      void frames.push({ payload: { case: "signal", value: signal } });
-    } else {
-      second = signal;
-      stop.abort(new Failure("cancelled", `Cannot finish the command: it was ended by a second ${signal}`));
-    }
-  });
-  return { second: () => second, [Symbol.dispose]: () => listening[Symbol.dispose]() };
+/** Says how to find a command again that was left. */
+export async function tellLeft(shell: Shell, { left }: SessionEnd): Promise<void> {
+  if (left === undefined) return;
+  const newline = shell.err.isTerminal ? "\n" : "";
+  await shell.err.write(
+    `${newline}Left command ${left}, which goes on; to join it again: baaaht exec attach ${left}\n`,
+  );
 }
 
 /** The command's own code, or the one that stands for how else it ended; says on stderr what a code can't. */

@@ -33,6 +33,16 @@ export async function findContainerId(client: Client, word: string): Promise<str
   return theOne(look, { noun: "container", word });
 }
 
+/** The id of the command in a container that `word` means: a whole id, or the beginning of one. */
+export async function findExecId(client: Client, word: string): Promise<string> {
+  if (isWholeId(word)) return word;
+  const look = await lookThrough(async (request) => {
+    const { execs, ...page } = await client.orchestrator.listExecs(request);
+    return { ...page, items: execs.map(({ id }) => ({ id, name: "", isOpen: true })) };
+  }, word);
+  return theOne(look, { noun: "command", word });
+}
+
 interface Named {
   readonly id: string;
   readonly name: string;

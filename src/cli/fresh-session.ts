@@ -28,6 +28,7 @@ export class FreshSession implements AsyncDisposable {
   readonly #options: FreshSessionOptions;
   readonly #beat: Timer | undefined;
   #containerId: string | undefined;
+  #isKept: boolean;
 
   static async open(client: Client, options: FreshSessionOptions): Promise<FreshSession> {
     const { metadata, policy, keep, signal } = options;
@@ -45,6 +46,7 @@ export class FreshSession implements AsyncDisposable {
     this.#client = client;
     this.#id = id;
     this.#options = options;
+    this.#isKept = options.keep;
     // An update that changes nothing is activity, and nothing else.
     const beat = (): void => void client.orchestrator.updateSession({ sessionId: id }).catch(() => undefined);
     this.#beat = options.keep ? undefined : setInterval(beat, BEAT_INTERVAL_MS);
@@ -63,10 +65,15 @@ export class FreshSession implements AsyncDisposable {
     return containerId;
   }
 
+  /** Leaves it where it is, after all; it ends when nobody has kept it busy for a while. */
+  keep(): void {
+    this.#isKept = true;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#beat);
-    const { shell, keep } = this.#options;
-    if (keep) {
+    const { shell } = this.#options;
+    if (this.#isKept) {
       const container = this.#containerId === undefined ? "" : ` with container ${this.#containerId}`;
       return await shell.err.write(`Kept session ${this.#id}${container}\n`).catch(() => undefined);
     }

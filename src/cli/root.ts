@@ -37,6 +37,11 @@ export const root: Group = {
       load: async () => (await import("./image.ts")).imageGroup,
     },
     {
+      name: "exec",
+      summary: "list, join and end commands that run in containers",
+      load: async () => (await import("./exec.ts")).execGroup,
+    },
+    {
       name: "event",
       summary: "follow the log of all that happens",
       load: async () => (await import("./event.ts")).eventGroup,

@@ -152,8 +152,16 @@ function keyboard(stream: ReadStream): Keyboard {
     isGiven: () => stream.isTTY !== true && holdsInput(),
     read: (signal) => chunks(stream, signal),
     raw: () => {
+      const restore = () => void stream.setRawMode(false);
+      // Also when the process ends in the middle: a terminal that shows nothing of what is typed would stay behind.
+      process.on("exit", restore);
       stream.setRawMode(true);
-      return { [Symbol.dispose]: () => void stream.setRawMode(false) };
+      return {
+        [Symbol.dispose]: () => {
+          process.off("exit", restore);
+          restore();
+        },
+      };
     },
   };
 }

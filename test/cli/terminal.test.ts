@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { ExecState } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { cleared } from "../daemon/engine-containers.ts";
 import { engine, type TestEngine } from "../engine.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { baaaht, PROGRAM } from "./command-line.ts";
@@ -128,12 +130,164 @@ test(
   TIMEOUT_MS,
 );
 
+/** A container that is removed with its session. */
+async function container(): Promise<AsyncDisposable & { readonly containerId: string }> {
+  const { orchestrator } = server.client;
+  const { sessionId } = await orchestrator.createSession({});
+  const config = { image: host.image, command: ["sleep", "600"] };
+  const { containerId } = await orchestrator.createContainer({ sessionId, config }, { timeoutMs: 30_000 });
+  return {
+    containerId,
+    [Symbol.asyncDispose]: async () =>
+      void (await orchestrator.closeSession({ sessionId }, { timeoutMs: 30_000 })),
+  };
+}
+
+const CTRL_P_CTRL_Q = "\u0010\u0011";
+
+test(
+  "container exec -it is left by Ctrl-P Ctrl-Q and joined by exec attach, with the terminal's size then",
+  async () => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    terminal.type(
+      `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh; echo code $?; ${MODES}\r`,
+    );
+    await terminal.shows(/# /);
+    terminal.type("word=ke''pt; stty size\r");
+    await terminal.shows(/\n30 90\r/);
+    terminal.type(CTRL_P_CTRL_Q);
+    const told = await terminal.shows(
+      /Left command ([\da-f-]{36}), which goes on; to join it again: baaaht exec attach [\da-f-]{36}\r/,
+    );
+    await terminal.shows(/code 0\r\nicanon\r\necho/);
+    const execId = /[\da-f-]{36}/.exec(told)?.[0] ?? "";
+    const { exec } = await server.client.orchestrator.getExec({ execId });
+    expect(exec).toMatchObject({
+      state: ExecState.RUNNING,
+      attached: 0,
+      tty: true,
+      detachOnDisconnect: true,
+    });
+    terminal.resize(120, 40);
+    terminal.type(`${PROGRAM.join(" ")} exec attach ${execId.slice(0, 30)}; echo code $?; ${MODES}\r`);
+    // What it has shown before is shown again.
+    await terminal.shows(/\n30 90\r/);
+    await terminal.shows(/# /);
+    terminal.type("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.1; done; echo $word\r");
+    await terminal.shows(/\nkept\r/);
+    terminal.type("exit 7\r");
+    await terminal.shows(/code 7\r\nicanon\r\necho/);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "container exec -it takes other detach keys, and passes Ctrl-P Ctrl-Q on then",
+  async () => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    const command = `container exec -it --detach-keys ctrl-a,d ${place.containerId}`;
+    terminal.type(
+      `${PROGRAM.join(" ")} ${command} sh -c 'stty raw -echo; echo re""ady; dd bs=1 count=4 2>/dev/null | od -c'; echo code $?\r`,
+    );
+    await terminal.shows(/ready/);
+    terminal.type(`${CTRL_P_CTRL_Q}\u0001x`);
+    await terminal.shows(/020 021 001 +x/);
+    await terminal.shows(/code 0/);
+    terminal.type(`${PROGRAM.join(" ")} ${command} sh -c 'echo re""ady; cat'; echo code $?; ${MODES}\r`);
+    await terminal.shows(/ready\r/);
+    terminal.type("one line\r");
+    await terminal.shows(/one line\r+\none line\r/);
+    terminal.type("\u0001d");
+    await terminal.shows(/Left command/);
+    await terminal.shows(/code 0\r\nicanon\r\necho/);
+  },
+  TIMEOUT_MS,
+);
+
+test.each(["TERM", "HUP"])(
+  "container exec -it puts the terminal back, and leaves no command, by SIG%s",
+  async (name) => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    // A shell on a terminal does not end by SIGTERM.
+    terminal.type(
+      `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh; echo code $?; ${MODES}\r`,
+    );
+    await terminal.shows(/# /);
+    terminal.type("trap '' HUP; echo se''t\r");
+    await terminal.shows(/\nset\r/);
+    const { execs } = await server.client.orchestrator.listExecs({
+      filter: { containerId: place.containerId },
+    });
+    expect(execs).toHaveLength(1);
+    process.kill(await pidOf(place.containerId), `SIG${name}`);
+    await terminal.shows(/code 1\d\d\r\nicanon\r\necho/);
+    const request = { filter: { containerId: place.containerId, state: ExecState.RUNNING } };
+    while ((await server.client.orchestrator.listExecs(request)).totalCount > 0) await Bun.sleep(20); // an end tells only the log
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "container exec -it puts the terminal back when the server is lost",
+  async () => {
+    await using own = await startServer({ dockerHost: host.dockerHost });
+    const { sessionId } = await own.client.orchestrator.createSession({});
+    await using _cleared = cleared(host.dockerHost, () => sessionId);
+    const config = { image: host.image, command: ["sleep", "600"] };
+    const { containerId } = await own.client.orchestrator.createContainer(
+      { sessionId, config },
+      { timeoutMs: 30_000 },
+    );
+    await using terminal = new Terminal();
+    const command = `container exec --grpc-socket-path ${own.socketPath} -it ${containerId} sh`;
+    terminal.type(`${PROGRAM.join(" ")} ${command}; echo code $?; ${MODES}\r`);
+    await terminal.shows(/# /);
+    await own.kill();
+    await terminal.shows(/code 125\r\nicanon\r\necho/);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "run -it is left by Ctrl-P Ctrl-Q, and keeps session and container",
+  async () => {
+    await using terminal = new Terminal();
+    terminal.type(`${PROGRAM.join(" ")} run -n left -it ${host.image} sh; echo code $?\r`);
+    await terminal.shows(/# /);
+    terminal.type(CTRL_P_CTRL_Q);
+    await terminal.shows(/Left command/);
+    await terminal.shows(/Kept session/);
+    await terminal.shows(/code 0/);
+    const { orchestrator } = server.client;
+    const { sessions } = await orchestrator.listSessions({ filter: { state: 2 } });
+    const session = sessions.find(({ metadata }) => metadata?.name === "left");
+    const request = { filter: { sessionId: session?.id ?? "", state: ExecState.RUNNING } };
+    expect((await orchestrator.listExecs(request)).totalCount).toBe(1);
+    await orchestrator.closeSession({ sessionId: session?.id ?? "" }, { timeoutMs: 30_000 });
+  },
+  TIMEOUT_MS,
+);
+
+/** The command line's process that has these words. */
+async function pidOf(words: string): Promise<number> {
+  for await (const name of new Bun.Glob("*/cmdline").scan({ cwd: "/proc", onlyFiles: false })) {
+    const line = await Bun.file(`/proc/${name}`)
+      .text()
+      .catch(() => "");
+    if (line.includes(words) && line.includes("main.ts")) return Number(name.split("/")[0]);
+  }
+  throw new Error(`no process has ${words}`);
+}
+
 test(
   "run -t without a terminal says so, and leaves nothing behind",
   async () => {
     const env = { GRPC_SOCKET_PATH: server.socketPath };
     const { exitCode, stderr } = await baaaht(["run", "--name", "no-tty", "-t", host.image, "sh"], { env });
-    expect(stderr).toContain("Cannot give the command a terminal");
+    expect(stderr).toContain("Cannot give the command a terminal: stdin is none");
     expect(exitCode).toBe(125);
     const { sessions } = await server.client.orchestrator.listSessions({ filter: { state: 2 } });
     expect(sessions.map(({ metadata }) => metadata?.name)).not.toContain("no-tty");
