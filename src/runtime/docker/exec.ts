@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
@@ -50,10 +51,19 @@ function execBody(spec: ExecSpec): object {
     AttachStdin: spec.stdin,
     AttachStdout: true,
     AttachStderr: true,
+    ...(spec.tty ? { DetachKeys: NOBODYS_KEYS } : {}),
     // Known from API 1.42 on; a window that is there from the first moment.
     ...(spec.tty && spec.size !== undefined ? { ConsoleSize: [spec.size.rows, spec.size.columns] } : {}),
   };
 }
+
+/**
+ * Keys that nobody types, in place of the engine's own Ctrl-P Ctrl-Q: on those an engine would cut the command off, and
+ * they are for the command, or for the client, to hear. Of another process each time, so that no text can hold them.
+ */
+const NOBODYS_KEYS = ["ctrl-@", ...Array.from({ length: 20 }, () => "abcdefghij".charAt(randomInt(10)))].join(
+  ",",
+);
 
 interface ExecParts {
   readonly containerId: RuntimeId;
