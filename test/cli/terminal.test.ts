@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { processes, readProcess } from "../../scripts/dockerd.ts";
 import { ExecState } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { cleared } from "../daemon/engine-containers.ts";
 import { engine, type TestEngine } from "../engine.ts";
@@ -222,7 +223,7 @@ test.each(["TERM", "HUP"])(
       filter: { containerId: place.containerId },
     });
     expect(execs).toHaveLength(1);
-    process.kill(await pidOf(place.containerId), `SIG${name}`);
+    process.kill(pidOf(place.containerId), `SIG${name}`);
     await terminal.shows(/code 1\d\d\r\nicanon\r\necho/);
     const request = { filter: { containerId: place.containerId, state: ExecState.RUNNING } };
     while ((await server.client.orchestrator.listExecs(request)).totalCount > 0) await Bun.sleep(20); // an end tells only the log
@@ -272,14 +273,13 @@ test(
 );
 
 /** The command line's process that has these words. */
-async function pidOf(words: string): Promise<number> {
-  for await (const name of new Bun.Glob("*/cmdline").scan({ cwd: "/proc", onlyFiles: false })) {
-    const line = await Bun.file(`/proc/${name}`)
-      .text()
-      .catch(() => "");
-    if (line.includes(words) && line.includes("main.ts")) return Number(name.split("/")[0]);
-  }
-  throw new Error(`no process has ${words}`);
+function pidOf(words: string): number {
+  const found = processes().find((pid) => {
+    const line = readProcess(pid, "cmdline");
+    return line.includes(words) && line.includes("main.ts");
+  });
+  if (found === undefined) throw new Error(`no process has ${words}`);
+  return found;
 }
 
 test(
