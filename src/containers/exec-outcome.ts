@@ -43,7 +43,7 @@ export async function howItEnded(ended: Ended): Promise<ExecEnd> {
       await killExec(process, signal);
       return { kind: "unknown", reason: lost || "its output ended while it was running" };
     }
-    if (outcome.kind === "unknown") return cancelledWith(ended) ?? outcome;
+    if (outcome.kind === "unknown") return await unknownOrNot(ended, outcome.reason);
     return await exitedOrNot(ended, outcome.code);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -76,6 +76,19 @@ async function exitedOrNot(ended: Ended, code: number): Promise<ExecEnd> {
   return reason === undefined
     ? { kind: "exited", code }
     : (cancelledWith(ended) ?? { kind: "unknown", reason });
+}
+
+/** What has become of its container tells more than that the engine knows nothing. */
+async function unknownOrNot(ended: Ended, reason: string): Promise<ExecEnd> {
+  const cancelled = cancelledWith(ended);
+  if (cancelled !== undefined) return cancelled;
+  try {
+    const why = ended.lost === "" ? await containerEnd(ended) : undefined;
+    return cancelledWith(ended) ?? { kind: "unknown", reason: why ?? reason };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return { kind: "unknown", reason };
+  }
 }
 
 function cancelledWith({ ending, lost }: Ended): ExecEnd | undefined {
