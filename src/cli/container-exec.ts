@@ -73,7 +73,7 @@ it does when the connection is lost, and "baaaht exec attach" joins it again. Wi
       detachKeys: flags.detachKeys,
       start,
     });
-    await tellLeft(shell, ended);
+    await tellLeft(shell, ended.left);
     return ended.exitCode;
   },
 });

@@ -138,10 +138,14 @@ async function follow(session: Connecting, stream: Stream): Promise<SessionEnd> 
     const ended = signals.ended();
     if (ended !== undefined)
       return { exitCode: SIGNAL_EXIT_CODES[ended], left: signals.leaves ? execId : undefined };
+    if (UNREAD.has(Failure.from(error)?.details.reason ?? "")) await tellLeft(shell, execId);
     throw error;
   }
   throw new Failure("internal", "Cannot tell how the command ended: the server did not say it");
 }
+
+/** Why a call ends whose client reads too slowly, as on a terminal that was stopped; its command goes on. */
+const UNREAD: ReadonlySet<string> = new Set(["STREAM_NOT_READ", "OUTPUT_NOT_KEPT"]);
 
 /** Somebody sits at a terminal: they can leave the command, and find it again. */
 function isTypedInto({ shell, tty, interactive }: Connecting): boolean {
@@ -187,7 +191,7 @@ async function pumpInput(
 }
 
 /** Says how to find a command again that was left. */
-export async function tellLeft(shell: Shell, { left }: SessionEnd): Promise<void> {
+export async function tellLeft(shell: Shell, left: string | undefined): Promise<void> {
   if (left === undefined) return;
   const newline = shell.err.isTerminal ? "\n" : "";
   await shell.err.write(

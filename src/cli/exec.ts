@@ -115,7 +115,7 @@ other signal: it goes on then. "baaaht exec kill" ends it.`,
       interactive,
       detachKeys: keys,
     });
-    await tellLeft(shell, ended);
+    await tellLeft(shell, ended.left);
     return ended.exitCode;
   },
 });

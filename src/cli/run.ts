@@ -115,7 +115,7 @@ such a command.`,
       const { tty, detachKeys: keys } = given;
       const ended = await execWithShell(client, { shell, tty, interactive: true, detachKeys: keys, start });
       if (ended.left !== undefined) session.keep();
-      await tellLeft(shell, ended);
+      await tellLeft(shell, ended.left);
       return ended.exitCode;
     } catch (error) {
       const exitCode = creating.exitCode();

@@ -1,9 +1,6 @@
 import { Bell } from "../events/bell.ts";
 import { Failure } from "../failure.ts";
 
-/** How long a reader that is behind may read nothing before the command goes on without it, in milliseconds. */
-const passOverMs = 1_000;
-
 /** Somebody who reads a command's output at a pace of their own. */
 export interface Reader extends Disposable {
   /** The next byte that it will read. */
@@ -15,15 +12,22 @@ export interface Reader extends Disposable {
   readTo(offset: number): void;
 }
 
+export interface ReaderLimits {
+  /** How many there may be. */
+  readonly most: number;
+  /** How long one that is behind may read nothing before the command goes on without it, in milliseconds. */
+  readonly patienceMs: number;
+}
+
 /** Those who read one command's output. */
 export class ExecReaders {
-  readonly #most: number;
+  readonly #limits: ReaderLimits;
   readonly #readers = new Set<AttachedReader>();
   /** Rung when somebody has read on, or has left. */
   readonly #moved = new Bell();
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(limits: ReaderLimits) {
+    this.#limits = limits;
   }
 
   get count(): number {
@@ -32,8 +36,9 @@ export class ExecReaders {
 
   /** Failures: RESOURCE_EXHAUSTED when there are too many. */
   join(id: string, offset: number): Reader {
-    if (this.#readers.size >= this.#most) throw tooMany(id, this.#most);
+    if (this.#readers.size >= this.#limits.most) throw tooMany(id, this.#limits.most);
     const reader = new AttachedReader(offset, {
+      patienceMs: this.#limits.patienceMs,
       moved: this.#moved.ring,
       left: () => {
         this.#readers.delete(reader);
@@ -53,7 +58,7 @@ export class ExecReaders {
     }
   }
 
-  /** Resolves when nobody who reads on would miss what is before `oldest`. Who reads nothing for a second is passed over. */
+  /** Resolves when nobody who reads on would miss what is before `oldest`. Who reads nothing for too long is passed over. */
   async readTo(oldest: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", this.#moved.ring);
     try {
@@ -62,12 +67,18 @@ export class ExecReaders {
         const behind = [...this.#readers].filter((reader) => reader.holdsUp(oldest, now));
         if (behind.length === 0) return;
         const oldestRead = Math.min(...behind.map(({ readAt }) => readAt));
-        await this.#moved.wait(Math.max(1, oldestRead + passOverMs - now));
+        await this.#moved.wait(Math.max(1, oldestRead + this.#limits.patienceMs - now));
       }
     } finally {
       signal.removeEventListener("abort", this.#moved.ring);
     }
   }
+}
+
+interface ReaderParts {
+  readonly patienceMs: number;
+  readonly moved: () => void;
+  readonly left: () => void;
 }
 
 class AttachedReader implements Reader {
@@ -76,11 +87,11 @@ class AttachedReader implements Reader {
   readAt = performance.now();
   #isPassedOver = false;
   readonly #bell = new Bell();
-  readonly #tell: { readonly moved: () => void; readonly left: () => void };
+  readonly #of: ReaderParts;
 
-  constructor(offset: number, tell: { readonly moved: () => void; readonly left: () => void }) {
+  constructor(offset: number, of: ReaderParts) {
     this.offset = offset;
-    this.#tell = tell;
+    this.#of = of;
   }
 
   wait(): Promise<void> {
@@ -94,7 +105,7 @@ class AttachedReader implements Reader {
   readTo(offset: number): void {
     this.offset = offset;
     this.readAt = performance.now();
-    this.#tell.moved();
+    this.#of.moved();
   }
 
   caughtUp(now: number): void {
@@ -105,12 +116,12 @@ class AttachedReader implements Reader {
   /** Whether it would miss what is before `oldest`, and is to be waited for. */
   holdsUp(oldest: number, now: number): boolean {
     if (this.offset >= oldest || this.#isPassedOver) return false;
-    this.#isPassedOver = now - this.readAt >= passOverMs;
+    this.#isPassedOver = now - this.readAt >= this.#of.patienceMs;
     return !this.#isPassedOver;
   }
 
   [Symbol.dispose](): void {
-    this.#tell.left();
+    this.#of.left();
   }
 }
 

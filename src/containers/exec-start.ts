@@ -1,5 +1,5 @@
 import type { Call } from "../call.ts";
-import { Failure } from "../failure.ts";
+import { Failure, type FailureKind } from "../failure.ts";
 import type { Exec as Process, RuntimeId } from "../runtime/runtime.ts";
 import type { Exec, ExecEnd, ExecStart } from "./exec.ts";
 import type { ExecJournal } from "./exec-journal.ts";
@@ -27,9 +27,18 @@ export async function startProcess(
     await journal.finish(row, { end, call, outputBytes: 0 });
     if (!(error instanceof Failure)) throw error;
     const doing = `Cannot run a command in container "${start.containerId}"`;
-    throw new Failure(error.kind, `${doing}: ${reason}`, { ...error.details, cause: error });
+    const known = reasons[error.kind];
+    const details =
+      known === undefined ? {} : { reason: known, metadata: { container_id: start.containerId } };
+    throw new Failure(error.kind, `${doing}: ${reason}`, { ...details, ...error.details, cause: error });
   }
 }
+
+/** What an engine that refuses to begin a command says of the container: its row had not heard of it yet. */
+const reasons: Partial<Record<FailureKind, string>> = {
+  failed_precondition: "CONTAINER_NOT_RUNNING",
+  not_found: "CONTAINER_NOT_FOUND",
+};
 
 /** The caller's going away doesn't cut this short: what has begun to run has to be killed, and that takes its handle. */
 async function inTime(

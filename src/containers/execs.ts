@@ -31,6 +31,8 @@ export interface ExecLimits {
   readonly maxExecs: number;
   /** Streams that read one command at once. */
   readonly maxAttachments: number;
+  /** How long a command that goes on alone waits for one of them that reads nothing, in milliseconds. */
+  readonly readPatienceMs: number;
   /** Of one command's output that is kept, in bytes. */
   readonly outputBytes: number;
   /** The same of all commands together. */
@@ -221,7 +223,10 @@ export class Execs {
         runtimeId,
         ending,
         ring: this.#rings.open(),
-        readers: new ExecReaders(this.#limits.maxAttachments),
+        readers: new ExecReaders({
+          most: this.#limits.maxAttachments,
+          patienceMs: this.#limits.readPatienceMs,
+        }),
         call,
       });
       this.#live.set(row.id, exec);

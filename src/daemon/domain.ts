@@ -93,6 +93,7 @@ export function startDomain(parts: DomainParts): Domain {
   const execs = new Execs(containerParts, {
     maxExecs: config.runtime.maxExecs,
     maxAttachments: config.runtime.maxExecAttachments,
+    readPatienceMs: config.runtime.execReadPatienceMs,
     outputBytes: config.runtime.execOutputBytes,
     outputTotalBytes: config.runtime.execOutputTotalBytes,
     maxEnded: config.runtime.maxEndedExecs,

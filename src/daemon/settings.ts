@@ -232,6 +232,10 @@ export const settings = {
       min: 1,
       max: 1_000,
     }),
+    execReadPatienceMs: duration(
+      "How long a command that goes on without its caller waits for a stream that reads it and has stopped; then it goes on.",
+      { default: "10s", min: "100ms", max: "10m" },
+    ),
     execOutputBytes: size("The newest output of one command that is kept for those who attach to it.", {
       default: "1MiB",
       min: "4KiB",

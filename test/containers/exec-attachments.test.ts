@@ -103,7 +103,10 @@ describe("run() of a command that goes on without its caller", () => {
   });
 
   test("passes over a reader that reads nothing, who is told where to go on, and the others miss nothing", async () => {
-    await using subject = await running({ BAAAHT_RUNTIME_EXEC_OUTPUT_BYTES: "4KiB" });
+    await using subject = await running({
+      BAAAHT_RUNTIME_EXEC_OUTPUT_BYTES: "4KiB",
+      BAAAHT_RUNTIME_EXEC_READ_PATIENCE: "100ms",
+    });
     const { id } = await detached(subject, { command: ["sh", "-c", "read go; seq 1 5000"], stdin: true });
     const stalled = subject.execs.attach(id, attaching(subject, {}));
     await stalled.next();

@@ -340,17 +340,25 @@ describe("run()", () => {
     expect(subject.execs.running).toBe(0);
   });
 
-  test("needs a container that is there and runs", async () => {
+  test("needs a container that is there and runs, also where only the engine knows it yet", async () => {
     await using subject = await running();
     const { signal } = subject.call();
     const name = engineName(subject.id);
+    const refused = async () => await thrown(() => subject.run({ command: ["true"] }));
+    const notRunning = {
+      kind: "failed_precondition",
+      details: { reason: "CONTAINER_NOT_RUNNING", metadata: { container_id: subject.id } },
+    };
     await subject.runtime.pause(name, signal);
-    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("failed_precondition");
+    expect(await refused()).toMatchObject(notRunning);
     await subject.runtime.resume(name, signal);
     await subject.runtime.stop(name, { graceMs: 1 }, signal);
-    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("failed_precondition");
+    expect(await refused()).toMatchObject(notRunning);
     await subject.containers.remove(subject.id, { how: "force" }, subject.call());
-    expect((await thrown(() => subject.run({ command: ["true"] }))).kind).toBe("not_found");
+    expect(await refused()).toMatchObject({
+      kind: "not_found",
+      details: { reason: "CONTAINER_NOT_FOUND", metadata: { container_id: subject.id } },
+    });
     // What the engine refuses was intended, and the log says how that ended.
     const told = await subject.events("exec_started", "exec_finished");
     expect(told.map(({ type, data }) => `${type} ${data?.end ?? ""}`.trim())).toEqual(

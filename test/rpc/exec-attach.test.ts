@@ -28,7 +28,9 @@ let containerId = "";
 
 beforeAll(async () => {
   await engine();
-  shared = await containerServer({ env: { BAAAHT_GRPC_STALLED_STREAM_TIMEOUT: "1s" } });
+  shared = await containerServer({
+    env: { BAAAHT_GRPC_STALLED_STREAM_TIMEOUT: "2s", BAAAHT_RUNTIME_EXEC_READ_PATIENCE: "500ms" },
+  });
   containerId = await shared.create();
 }, 300_000);
 afterAll(() => shared[Symbol.asyncDispose]());
