@@ -3,16 +3,9 @@ import type { Instant } from "../events/event.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
 import { longestTimerMs } from "../longest-timer.ts";
 import type { Exec as Process, RuntimeId } from "../runtime/runtime.ts";
-import type { Container } from "./container.ts";
+import type { ContainerLife } from "./container.ts";
 import type { EndingWatch } from "./endings.ts";
-import {
-  type Exec,
-  type ExecEnd,
-  type ExecInput,
-  type ExecOutput,
-  type ExecStart,
-  signalOf,
-} from "./exec.ts";
+import { type Exec, type ExecEnd, type ExecInput, type ExecOutput, signalOf } from "./exec.ts";
 import type { ExecJournal } from "./exec-journal.ts";
 import { type Killing, killExec, unlessEnded } from "./exec-kill.ts";
 import { type Ended, howItEnded } from "./exec-outcome.ts";
@@ -30,9 +23,11 @@ export interface LiveExecParts {
   readonly parts: ContainerParts;
   readonly journal: ExecJournal;
   readonly row: Exec;
-  readonly start: ExecStart;
+  /** As ExecStart has it. */
+  readonly timeoutNs: bigint;
   readonly process: Process;
-  readonly container: Container;
+  /** The container as it was when the command was begun. */
+  readonly life: ContainerLife;
   readonly runtimeId: RuntimeId;
   readonly ending: EndingWatch;
   readonly ring: ExecRing;
@@ -48,7 +43,7 @@ export class LiveExec {
   readonly readers: ExecReaders;
   /** Set when it has ended. */
   ended: { readonly end: ExecEnd; readonly at: Instant } | undefined;
-  readonly #of: LiveExecParts;
+  #of: LiveExecParts;
   /** Aborts when it is to be killed, with the reason. */
   readonly #stop = new AbortController();
   readonly #signals: { readonly name: string; readonly number: number }[] = [];
@@ -77,7 +72,7 @@ export class LiveExec {
    * whether those who read the ring are waited for too. `abandon` has to follow, however it is left.
    */
   async *output(waitFor: "nobody" | "readers"): AsyncGenerator<ExecOutput, void, undefined> {
-    const { timeoutNs } = this.#of.start;
+    const { timeoutNs } = this.#of;
     const timer =
       timeoutNs === 0n ? undefined : setTimeout(() => this.#stop.abort(timedOut), timerMs(timeoutNs));
     try {
@@ -105,6 +100,10 @@ export class LiveExec {
     const { process, parts } = this.#of;
     const reason = reasonOf(this.#stop.signal);
     const killing = await killExec(process, AbortSignal.timeout(parts.times.operationMs));
+    if (killing.kind === "ended") {
+      await this.#finish(await howItEnded({ ...(await this.#facts()), killing: undefined }));
+      return;
+    }
     await this.#finish(
       killing.kind === "impossible"
         ? { kind: "unknown", reason: `${reason}, and it can't be killed: ${killing.reason}` }
@@ -172,18 +171,18 @@ export class LiveExec {
   }
 
   async #facts(): Promise<Ended> {
-    const { process, parts, container, runtimeId, ending, start } = this.#of;
+    const { process, parts, life, runtimeId, ending, timeoutNs } = this.#of;
     const stop = this.#stop.signal;
     return {
       process,
       runtime: parts.runtime,
-      container: { runtimeId, life: container.life },
+      container: { runtimeId, life },
       ending,
       signals: this.#signals,
       killing: await this.#killing,
       cut:
         stop.reason === timedOut
-          ? { kind: "timed_out", timeoutNs: start.timeoutNs }
+          ? { kind: "timed_out", timeoutNs }
           : { kind: "cancelled", reason: reasonOf(stop) },
       lost: this.#lost,
       signal: AbortSignal.timeout(parts.times.operationMs),
@@ -196,6 +195,8 @@ export class LiveExec {
     this.ended = { end, at };
     this.readers.tell(this.ring.total);
     ending[Symbol.dispose]();
+    // It is kept for a while; its words and environment, which may be large, are not.
+    this.#of = { ...this.#of, process: nothing };
     await process[Symbol.asyncDispose]();
     return this.ended;
   }
@@ -225,6 +226,18 @@ export function callEnd(signal: AbortSignal): Failure {
     ? abortFailure(signal)
     : new Failure("cancelled", "Cannot go on with the command: its caller went away");
 }
+
+/** What is left of the process of a command that has ended. */
+const nothing: Process = {
+  id: "",
+  output: { async *[Symbol.asyncIterator]() {} },
+  write: async () => {},
+  closeStdin: async () => {},
+  resize: async () => {},
+  signal: async () => {},
+  outcome: async () => ({ kind: "unknown", reason: "it has ended long ago" }),
+  [Symbol.asyncDispose]: async () => {},
+};
 
 const timedOut = new Failure("deadline_exceeded", "Cannot go on with the command: its timeout_ns is over");
 
