@@ -132,6 +132,7 @@ export class Containers {
     options: { readonly graceMs?: number | undefined },
     call: Call,
   ): Promise<ContainerView> {
+    this.#parts.copying.end(id);
     using _held = await this.#parts.locks.hold(id, call.signal);
     const graceMs = options.graceMs ?? this.#parts.times.stopGraceMs;
     return this.#view(await this.#stopHeld(id, { graceMs, reason: "it was stopped by a call" }, call));
@@ -156,7 +157,10 @@ export class Containers {
       const remove = (within: Call) => this.remove(id, { how: "force" }, within);
       return await removeOrForget({ parts: this.#parts, link: this.link }, id, { call, remove });
     }
-    if (options.how === "force") await this.#endHolder(before, call);
+    if (options.how === "force") {
+      this.#parts.copying.end(id);
+      await this.#endHolder(before, call);
+    }
     using _held = await this.#parts.locks.hold(id, call.signal);
     const container = await this.link.refreshHeld(id, call);
     if (container === undefined) return;

@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
 import type { ContainerLimits } from "./container-limits.ts";
+import type { CopiesUnderWay } from "./copies-under-way.ts";
 import type { Endings } from "./endings.ts";
 import type { Images } from "./images.ts";
 import type { GuardedPath } from "./mount-policy.ts";
@@ -32,6 +33,7 @@ export interface ContainerParts {
   readonly times: ContainerTimes;
   readonly readings: Readings;
   readonly images: Images;
+  readonly copying: CopiesUnderWay;
   /** Counts as activity of the session. */
   readonly touch: (id: SessionId) => Promise<void>;
   /** As SessionsOptions has it. Milliseconds. */

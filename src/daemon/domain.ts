@@ -1,6 +1,8 @@
 import { systemCall } from "../call.ts";
 import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
+import { Copies } from "../containers/copies.ts";
+import { CopiesUnderWay } from "../containers/copies-under-way.ts";
 import { Endings } from "../containers/endings.ts";
 import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs.ts";
@@ -35,6 +37,7 @@ export interface Domain {
   readonly readings: Readings;
   readonly images: Images;
   readonly pool: Pool;
+  readonly copies: Copies;
 }
 
 export interface DomainParts {
@@ -124,6 +127,7 @@ export function startDomain(parts: DomainParts): Domain {
     readings: containerParts.readings,
     images: containerParts.images,
     pool,
+    copies: new Copies(containerParts, { stalledMs: config.grpc.stalledStreamTimeoutMs }),
   };
 }
 
@@ -165,6 +169,7 @@ function containerPartsOf(parts: DomainParts, touch: ContainerParts["touch"]): C
     ],
     times,
     readings: new Readings(marksOf(config.runtime.thresholdPercents)),
+    copying: new CopiesUnderWay(limits.maxCopies),
     images: new Images(
       { store, runtime, clock, background: supervisor, times, touch },
       { allowed: listOf(limits.allowedImages, ","), maxPulls: limits.maxPulls },

@@ -9,6 +9,7 @@ import { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_p
 import { addService, type RpcServer } from "../rpc/adapter.ts";
 import { approvalCalls } from "../rpc/approval-calls.ts";
 import { containerCalls } from "../rpc/container-calls.ts";
+import { copyCalls } from "../rpc/copy-calls.ts";
 import { eventCalls } from "../rpc/event-calls.ts";
 import { execCalls } from "../rpc/exec-calls.ts";
 import { familyNames } from "../rpc/families.ts";
@@ -65,6 +66,7 @@ export function addServices(
   add(OrchestratorService, {
     ...sessionCalls({ ...domain, log, ...limits }),
     ...containerCalls({ ...domain, log, ...limits }),
+    ...copyCalls(domain.copies),
     ...imageCalls(domain.images),
     ...execCalls({ ...domain, log, ...limits }),
     ...pauseCalls(domain.pausing),

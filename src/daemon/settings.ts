@@ -226,6 +226,11 @@ export const settings = {
       "Images that any container may use and anybody may pull, with commas between them and * for any text; empty for all. A session may allow fewer.",
       { default: "", check: blankProblem },
     ),
+    maxCopies: integer("Archives at once that are copied into containers and out of them.", {
+      default: 64,
+      min: 1,
+      max: 10_000,
+    }),
     maxPulls: integer("Images that are fetched at once.", { default: 16, min: 1, max: 1_000 }),
     maxExecAttachments: integer("Streams that read one command at once.", {
       default: 16,

@@ -68,6 +68,25 @@ export interface Runtime extends AsyncDisposable {
    * by leaving it early too, and soon: a container may have to wait for who does not read. Without a terminal only.
    */
   attach(id: RuntimeId, signal: AbortSignal): Promise<AsyncIterable<OutputChunk>>;
+  /**
+   * What is at an absolute path of a container, running or not: of a symbolic link, the link itself. A path can't leave
+   * the container. `undefined` when nothing is there; NOT_FOUND is about the container.
+   */
+  stat(id: RuntimeId, path: string, signal: AbortSignal): Promise<PathStat | undefined>;
+  /**
+   * Unpacks an uncompressed tar archive into a folder of a container, running or not; nothing in it gets outside the
+   * container. The archive is read as fast as the engine takes it, and not to its end when the signal aborts or the engine
+   * refuses. INVALID_ARGUMENT when it is none; FAILED_PRECONDITION when it can't be written there (read-only, not a folder).
+   */
+  copyIn(
+    id: RuntimeId,
+    into: CopyInto,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** A file, folder or link as an uncompressed tar archive whose entries begin with its name. NOT_FOUND: container or path. */
+  copyOut(id: RuntimeId, path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+
   /** Output from the engine's log of the container. With `follow` it ends when the container does. */
   logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncIterable<OutputChunk>;
   /**
@@ -246,6 +265,27 @@ export interface ResourceReading {
   readonly pids: number;
   /** 0 where there is none. */
   readonly pidsLimit: number;
+}
+
+export interface CopyInto {
+  /** A folder that is there, absolute. */
+  readonly path: string;
+  /** Whether a file may take the place of a folder, and the other way round. */
+  readonly overwrite: "anything" | "same_kind";
+}
+
+/** What is at a path of a container. */
+export interface PathStat {
+  /** Its last name. */
+  readonly name: string;
+  readonly kind: "file" | "folder" | "link" | "other";
+  /** In bytes. */
+  readonly size: number;
+  /** Permissions with setuid, setgid and sticky, as chmod has them. */
+  readonly mode: number;
+  readonly modifiedAt: Instant;
+  /** Of a link: where it leads, as an absolute path of the container; else empty. */
+  readonly linkTarget: string;
 }
 
 export interface LogOptions {

@@ -1,4 +1,5 @@
 import { describe } from "bun:test";
+import { copyContract } from "./runtime-copies.ts";
 import { execContract } from "./runtime-exec.ts";
 import { imageContract } from "./runtime-images.ts";
 import { lifecycleContract } from "./runtime-lifecycle.ts";
@@ -20,6 +21,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeSubject
     describe("logs", () => logContract(subject));
     describe("exec", () => execContract(subject));
     describe("surroundings", () => surroundingsContract(subject));
+    describe("copies", () => copyContract(subject));
     describe("stats", () => statsContract(subject));
     describe("watch", () => watchContract(subject));
   });

@@ -8,6 +8,7 @@ import type {
   ResourceReading,
   RuntimeId,
 } from "../../src/runtime/runtime.ts";
+import { FakeFiles } from "./fake-files.ts";
 import { unlessAborted } from "./fake-pipe.ts";
 import { FakeProcess } from "./fake-process.ts";
 
@@ -29,6 +30,7 @@ export class FakeContainer {
   state: FactState = "created";
   error: string | undefined;
   process: FakeProcess | undefined;
+  readonly files = new FakeFiles();
   /** What it is to be measured with. */
   using: Partial<ResourceReading> = {};
   /** Called when one of its processes wants more memory than there is. */

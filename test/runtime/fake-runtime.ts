@@ -2,12 +2,14 @@ import { abortFailure, Failure } from "../../src/failure.ts";
 import type {
   ContainerFacts,
   ContainerSpec,
+  CopyInto,
   EngineInfo,
   Exec,
   ExecSpec,
   LogOptions,
   MountSpec,
   OutputChunk,
+  PathStat,
   PortHolder,
   PortSpec,
   PullProgress,
@@ -281,6 +283,29 @@ export class FakeRuntime implements Runtime {
     const container = this.#find(id, doing);
     if (!container.isLive) throw refused(doing, "it is not running");
     return container.reading();
+  }
+
+  async stat(id: RuntimeId, path: string, signal: AbortSignal): Promise<PathStat | undefined> {
+    const doing = `look at "${path}" in ${named(id)}`;
+    await this.#enter("stat", doing, signal);
+    return this.#find(id, doing).files.stat(path);
+  }
+
+  async copyIn(
+    id: RuntimeId,
+    into: CopyInto,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const doing = `copy into "${into.path}" in ${named(id)}`;
+    await this.#enter("copyIn", doing, signal);
+    await this.#wait(this.#find(id, doing).files.unpack(into, archive, doing), signal);
+  }
+
+  async copyOut(id: RuntimeId, path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const doing = `copy "${path}" from ${named(id)}`;
+    await this.#enter("copyOut", doing, signal);
+    return this.#find(id, doing).files.archive(path, doing);
   }
 
   async *logs(id: RuntimeId, options: LogOptions, signal: AbortSignal): AsyncGenerator<OutputChunk> {

@@ -1,6 +1,7 @@
 import { Inits } from "../init/inits.ts";
 import { prepareContainer } from "../init/prepared.ts";
 import type { Runtime, RuntimeHost } from "../runtime.ts";
+import { copyIn, copyOut, statPath } from "./archive.ts";
 import { attachContainer } from "./attach.ts";
 import { type Endpoint, type EndpointOptions, findEndpoint } from "./endpoint.ts";
 import { Engine } from "./engine.ts";
@@ -100,6 +101,9 @@ function plainRuntime(engine: Engine): Runtime {
     portHolders: (port, signal) => portHolders(engine, port, signal),
     attach: (id, signal) => attachContainer(engine, id, signal),
     stats: (id, signal) => readStats(engine, id, signal),
+    stat: (id, path, signal) => statPath(engine, id, path, signal),
+    copyIn: (id, into, archive, signal) => copyIn(engine, id, { ...into, archive }, signal),
+    copyOut: (id, path, signal) => copyOut(engine, id, path, signal),
     logs: (id, logs, signal) => containerLogs(engine, id, logs, signal),
     exec: (id, spec, signal) => startExec(engine, id, spec, signal),
     watch: (labels, signal) => watchContainers(engine, labels, signal),

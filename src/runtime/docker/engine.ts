@@ -1,6 +1,7 @@
 import { Agent, type IncomingMessage } from "node:http";
 import { Agent as TlsAgent } from "node:https";
 import type { Socket } from "node:net";
+import { Readable } from "node:stream";
 import { inspect } from "node:util";
 import Docker from "dockerode";
 import type { ZodType } from "zod";
@@ -13,7 +14,7 @@ import { engineFailure, type RefusalKinds, unreachable } from "./failures.ts";
 export interface EngineRequest {
   /** For the message of a Failure: `start container "4f1c…"`. */
   readonly doing: string;
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Without a version: the engine's newest is what it speaks best. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean>>;
@@ -87,6 +88,22 @@ export class Engine {
   /** A call of which only the success matters. */
   async act(request: EngineRequest, signal: AbortSignal): Promise<void> {
     await this.#spoken(request, signal, {});
+  }
+
+  /** A call that sends a stream, as fast as the engine takes it. What `body` throws is what the call fails with. */
+  async send(request: EngineRequest, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+    const dialect = await this.dialect(request.doing, signal);
+    const run = async (own: AbortSignal) => {
+      const file = Readable.from(body, { objectMode: false });
+      // The modem hears of its errors while it sends; they are no end of the process after that.
+      file.on("error", () => {});
+      try {
+        await this.#dialOnce(request, { file }, own);
+      } finally {
+        file.destroy();
+      }
+    };
+    await this.#bounded(request, signal, run, dialect);
   }
 
   /** A call whose answer is a stream, from its headers on. The signal destroys it. */
