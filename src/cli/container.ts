@@ -13,6 +13,7 @@ import { cell, stateCell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
 import { commandWords, group, word } from "./command.ts";
 import { approveCommand, rejectCommand } from "./container-approval.ts";
+import { cpCommand } from "./container-cp.ts";
 import { execCommand } from "./container-exec.ts";
 import {
   containerConfigOf,
@@ -238,6 +239,7 @@ export const containerGroup = group({
     listContainers,
     getContainer,
     execCommand,
+    cpCommand,
     approveCommand,
     rejectCommand,
     logsCommand,

@@ -1,6 +1,7 @@
 import type { ContainerId } from "../containers/container.ts";
 import type { Copies } from "../containers/copies.ts";
 import { invalid } from "../failure.ts";
+import { gathered } from "../gathered.ts";
 import {
   type CopyToContainerRequest,
   type OrchestratorService,
@@ -47,7 +48,7 @@ export function copyCalls(copies: Copies): Handlers<typeof OrchestratorService> 
       const id = requiredId<ContainerId>(containerId, "container_id");
       const { stat, archive } = await copies.copyOut({ containerId: id, path, field: "path" }, askedBy(call));
       yield { stat: toWireStat(stat) };
-      for await (const data of gathered(archive)) yield { data };
+      for await (const data of gathered(archive, frameBytes)) yield { data };
     },
   };
 }
@@ -63,21 +64,6 @@ async function* dataOf(
       ]);
     }
   }
-}
-
-/** The same bytes in pieces of about a frame. */
-async function* gathered(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  let pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of source) {
-    pieces.push(piece);
-    size += piece.byteLength;
-    if (size < frameBytes) continue;
-    yield Buffer.concat(pieces);
-    pieces = [];
-    size = 0;
-  }
-  if (size > 0) yield Buffer.concat(pieces);
 }
 
 const kinds: Readonly<Record<PathStat["kind"], PathKind>> = {
