@@ -69,6 +69,36 @@ class RawEngine {
     return idOf(await this.#json("POST", `/containers/${container}/exec`, body));
   }
 
+  /** Unpacks an archive into a folder of a container. */
+  async putArchive(container: string, path: string, archive: AsyncIterable<Uint8Array>): Promise<void> {
+    const query = new URLSearchParams({ path });
+    const pieces = archive[Symbol.asyncIterator]();
+    const body = new ReadableStream<Uint8Array>({
+      pull: async (stream) => {
+        const next = await pieces.next();
+        if (next.done === true) stream.close();
+        else stream.enqueue(next.value);
+      },
+    });
+    const answer = await callEngine(this.#host, `/containers/${container}/archive?${query}`, {
+      method: "PUT",
+      body,
+      timeoutMs: copyTimeoutMs,
+    });
+    if (!answer.ok) throw new Error(`the engine answers ${answer.status}: ${await answer.text()}`);
+  }
+
+  /** A file of a container as an archive; gives how many bytes that has. */
+  async getArchive(container: string, path: string): Promise<number> {
+    const query = new URLSearchParams({ path });
+    const from = `/containers/${container}/archive?${query}`;
+    const answer = await callEngine(this.#host, from, { timeoutMs: copyTimeoutMs });
+    if (!answer.ok || answer.body === null) throw new Error(`the engine answers ${answer.status}`);
+    let bytes = 0;
+    for await (const piece of answer.body) bytes += piece.byteLength;
+    return bytes;
+  }
+
   async execExitCode(id: string): Promise<number> {
     const { ExitCode } = (await this.#json("GET", `/exec/${id}/json`)) as { readonly ExitCode: number }; // as documented
     return ExitCode;
@@ -125,6 +155,8 @@ class RawEngine {
     return text === "" ? undefined : JSON.parse(text);
   }
 }
+
+const copyTimeoutMs = 600_000;
 
 interface RawStream extends Disposable {
   readonly opened: Promise<void>;

@@ -5,8 +5,9 @@ import { join } from "node:path";
 const CALL_TIMEOUT_MS = 30_000;
 
 export interface EngineCall {
-  readonly method?: "GET" | "POST" | "DELETE";
-  readonly body?: Uint8Array<ArrayBuffer> | Record<string, unknown>;
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
+  /** Bytes, whole or as they come, are a tar archive; anything else is sent as JSON. */
+  readonly body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | Record<string, unknown>;
   readonly timeoutMs?: number;
 }
 
@@ -16,15 +17,16 @@ export interface EngineCall {
  */
 export async function callEngine(host: string, path: string, call: EngineCall = {}): Promise<Response> {
   const { url, ...transport } = reach(host);
-  const raw = call.body instanceof Uint8Array;
+  const { body } = call;
+  const raw = body instanceof Uint8Array || body instanceof ReadableStream;
   return await fetch(`${url}${path}`, {
     ...transport,
     method: call.method ?? "GET",
     signal: AbortSignal.timeout(call.timeoutMs ?? CALL_TIMEOUT_MS),
-    ...(call.body === undefined
+    ...(body === undefined
       ? {}
       : {
-          body: call.body instanceof Uint8Array ? call.body : JSON.stringify(call.body),
+          body: raw ? body : JSON.stringify(body),
           headers: { "content-type": raw ? "application/x-tar" : "application/json" },
         }),
   });
