@@ -20,6 +20,17 @@ export const connectionFaults: readonly Fault[] = [
     },
   },
   {
+    name: "answers are torn",
+    via: "proxy",
+    runs: "always",
+    containers: "survive",
+    happen: async (scene, load, { patience, random }) => {
+      scene.proxy.rules = { onRequest: () => ({ kind: random.next() < 0.3 ? "torn" : "pass" }) };
+      await load.calls.reaches(load.calls.settled + (patience === "long" ? 100 : 15));
+      scene.proxy.rules = {};
+    },
+  },
+  {
     name: "another answers 404",
     via: "proxy",
     runs: "always",

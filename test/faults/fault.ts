@@ -15,11 +15,7 @@ export interface Fault {
   /** What becomes of containers that nobody ends. */
   readonly containers: "survive" | "die";
   /** Brings it about, looks at what is shown meanwhile, and undoes it. */
-  readonly happen: (
-    scene: Scene,
-    load: Load,
-    options: { readonly patience: "short" | "long" },
-  ) => Promise<void>;
+  readonly happen: (scene: Scene, load: Load, options: FaultOptions) => Promise<void>;
 }
 
 export interface FaultOptions {

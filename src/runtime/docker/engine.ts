@@ -63,12 +63,9 @@ export class Engine {
   async dialect(doing: string, signal: AbortSignal): Promise<Dialect> {
     if (this.#dialect !== undefined) return this.#dialect;
     const request = { doing, method: "GET", path: "/_ping" } as const;
-    const ask = (own: AbortSignal): Promise<unknown> => this.#dial(request, { isStream: true }, own);
     try {
-      // as: with isStream the modem answers with the response itself
-      const answer = (await this.#bounded(request, signal, ask, DOCKER)) as IncomingMessage;
-      for await (const _ of answer); // so that the next call has its connection
-      this.#dialect = dialectOf(answer.headers, this.#endpoint);
+      const { headers } = await this.#bounded(request, signal, (own) => this.#whole(request, own), DOCKER);
+      this.#dialect = dialectOf(headers, this.#endpoint);
       return this.#dialect;
     } catch (error) {
       if (!(error instanceof Failure && error.kind === "not_found")) throw error;
@@ -78,7 +75,8 @@ export class Engine {
 
   /** A call and its whole answer, as `schema` reads it. */
   async call<Answer>(request: EngineRequest, schema: ZodType<Answer>, signal: AbortSignal): Promise<Answer> {
-    const read = schema.safeParse(await this.#spoken(request, signal, {}));
+    const { body } = await this.#spoken(request, signal, (own) => this.#whole(request, own));
+    const read = schema.safeParse(body);
     if (read.success) return read.data;
     const [issue] = read.error.issues;
     const why = `it answered in a form that is not known: ${issue?.path.join(".")}: ${issue?.message}`;
@@ -87,7 +85,7 @@ export class Engine {
 
   /** A call of which only the success matters. */
   async act(request: EngineRequest, signal: AbortSignal): Promise<void> {
-    await this.#spoken(request, signal, {});
+    await this.#spoken(request, signal, (own) => this.#whole(request, own));
   }
 
   /** A call that sends a stream, as fast as the engine takes it. What `body` throws is what the call fails with. */
@@ -108,14 +106,16 @@ export class Engine {
 
   /** A call whose answer is a stream, from its headers on. The signal destroys it. */
   async stream(request: EngineRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const answer = await this.#spoken(request, signal, { isStream: true });
+    const how = { isStream: true };
+    const answer = await this.#spoken(request, signal, (own) => this.#dial(request, how, own));
     // as: with isStream the modem answers with the response itself
     return this.#hold(answer as IncomingMessage, signal);
   }
 
   /** A call that turns its connection into a pipe of bytes both ways. The signal destroys it. */
   async hijack(request: EngineRequest, signal: AbortSignal): Promise<Socket> {
-    const answer = await this.#spoken(request, signal, { isStream: true, hijack: true, openStdin: true });
+    const how = { isStream: true, hijack: true, openStdin: true };
+    const answer = await this.#spoken(request, signal, (own) => this.#dial(request, how, own));
     // as: with hijack the modem answers with the socket itself
     return this.#hold(answer as Socket, signal);
   }
@@ -145,7 +145,7 @@ export class Engine {
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), PING_MS);
     try {
-      await this.#dial({ doing: "ping", method: "GET", path: "/_ping" }, {}, patience.signal);
+      await this.#whole({ doing: "ping", method: "GET", path: "/_ping" }, patience.signal);
       return undefined;
     } catch (error) {
       return patience.signal.aborted ? {} : { error };
@@ -155,9 +155,13 @@ export class Engine {
   }
 
   /** A request whose refusal is understood in the engine's dialect. */
-  async #spoken(request: EngineRequest, signal: AbortSignal, how: object): Promise<unknown> {
+  async #spoken<T>(
+    request: EngineRequest,
+    signal: AbortSignal,
+    run: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const dialect = await this.dialect(request.doing, signal);
-    return await this.#bounded(request, signal, (own) => this.#dial(request, how, own), dialect);
+    return await this.#bounded(request, signal, run, dialect);
   }
 
   async #bounded<T>(
@@ -221,6 +225,24 @@ export class Engine {
     return stream;
   }
 
+  /** An answer to its end. The modem, asked for that, waits for ever for the rest of one whose connection was torn. */
+  async #whole(request: EngineRequest, signal: AbortSignal): Promise<Whole> {
+    // as: with isStream the modem answers with the response itself
+    const answer = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+    const onAbort = (): void => {
+      answer.destroy(abortFailure(signal));
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const pieces: Uint8Array[] = [];
+      for await (const piece of answer) pieces.push(piece);
+      if (signal.aborted) throw abortFailure(signal);
+      return { headers: answer.headers, body: parsed(Buffer.concat(pieces).toString()) };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
   /** Tries once more where that can't do a thing twice. */
   async #dial(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
     const endpoint = this.#endpoint;
@@ -270,6 +292,20 @@ export class Engine {
 
   #at(request: EngineRequest): { doing: string; endpoint: string } {
     return { doing: request.doing, endpoint: this.endpoint.name };
+  }
+}
+
+interface Whole {
+  readonly headers: IncomingMessage["headers"];
+  readonly body: unknown;
+}
+
+/** What is no JSON is passed on as it is, for whoever expects something to say so. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
   }
 }
 

@@ -20,6 +20,8 @@ export type Treatment =
   | { readonly kind: "answer"; readonly status: number; readonly body: object }
   /** The engine gets it; half of the first piece of its answer is passed on, and then nothing. */
   | { readonly kind: "half" }
+  /** The engine gets it; half of the first piece of its answer is passed on, and then the connection ends. */
+  | { readonly kind: "torn" }
   /** The engine gets it, and its answer is kept. */
   | { readonly kind: "hang" }
   /** The connection is cut, and the engine hears nothing of it. */
@@ -163,7 +165,9 @@ export class EngineProxy implements AsyncDisposable {
     current.pieces += 1;
     if (current.pieces === 1) await this.rules.onAnswer?.(current.request);
     if (current.treatment.kind === "hang") return nothing;
-    if (current.treatment.kind !== "half") return data;
+    const { kind } = current.treatment;
+    if (kind !== "half" && kind !== "torn") return data;
+    if (kind === "torn") setImmediate(() => joint.client.end());
     return current.pieces === 1 ? data.subarray(0, Math.ceil(data.length / 2)) : nothing;
   }
 }

@@ -39,6 +39,24 @@ test(
   PATIENCE_MS,
 );
 
+test("an answer whose connection is torn in the middle is UNAVAILABLE, good or bad, and holds nobody up", async () => {
+  await using proxied = await proxy();
+  const { proxy: torn, runtime } = proxied;
+  const id = "0".repeat(64) as RuntimeId; // of no container
+  await runtime.info(soon());
+  torn.rules = { onRequest: ({ route }) => ({ kind: route === "/_ping" ? "pass" : "torn" }) };
+  for (const call of [
+    () => runtime.info(soon()),
+    () => runtime.inspect(id, soon()),
+    () => runtime.stop(id, { graceMs: 1_000 }, soon()),
+  ]) {
+    const lost = await failure(call());
+    expect([lost.kind, lost.details.reason]).toEqual(["unavailable", "RUNTIME_UNAVAILABLE"]);
+  }
+  torn.rules = {};
+  expect(await runtime.inspect(id, soon())).toBe(undefined);
+});
+
 test("a container is gone only when an engine says so, and not when something else answers 404 in its place", async () => {
   await using proxied = await proxy();
   const { runtime } = proxied;
