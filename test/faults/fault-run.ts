@@ -1,3 +1,4 @@
+import { Failure } from "../../src/failure.ts";
 import { seeded } from "../crash/random.ts";
 import { byHandFaults } from "./by-hand-faults.ts";
 import { underClocks } from "./clocks.ts";
@@ -39,7 +40,7 @@ export async function runFaults(options: FaultRunOptions): Promise<readonly Faul
   await using engine = await OwnEngine.start();
   const reports: FaultReport[] = [];
   const run = async (scenario: Scenario) => {
-    const report = await scenario.run({ ...options, engine, random });
+    const report = await reportedBy(scenario, { ...options, engine, random });
     reports.push(report);
     const outcome = report.violations.length === 0 ? "ok" : "FAILED";
     options.progress?.(`${outcome.padEnd(7)}${report.name} (${(report.tookMs / 1_000).toFixed(1)} s)`);
@@ -53,6 +54,18 @@ export async function runFaults(options: FaultRunOptions): Promise<readonly Faul
     await Promise.all(Array.from({ length: lanes }, lane));
   }
   return reports;
+}
+
+/** A call of the checks themselves that fails is something untrue too. */
+async function reportedBy(scenario: Scenario, options: FaultOptions): Promise<FaultReport> {
+  const begin = performance.now();
+  try {
+    return await scenario.run(options);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const violations = [`it can't go on: ${error.message}`];
+    return { name: scenario.name, tookMs: performance.now() - begin, notes: [], violations };
+  }
 }
 
 /** The names of all that there is to run. */
