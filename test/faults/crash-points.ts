@@ -106,7 +106,10 @@ async function crashAt(
   const from = scene.record.events.length;
   const trap = await Trap.set(point.moment, scene);
   const operating = operate(point.operation, { scene, calls, sessionId, target });
-  const wasHit = await Promise.race([trap.sprung.then(() => true), operating.then(() => trap.hasSprung)]);
+  // An event may come a moment after the answer that it belongs to.
+  const sprung = trap.sprung.then(() => true);
+  const late = operating.then(() => Promise.race([sprung, Bun.sleep(2_000).then(() => trap.hasSprung)]));
+  const wasHit = await Promise.race([sprung, late]);
   trap.disarm();
   if (!wasHit) {
     await scene.server.kill();
