@@ -125,6 +125,11 @@ export class OwnEngine implements AsyncDisposable {
   }
 }
 
+/** Networks for hundreds of sessions, that other engines of this host don't choose by themselves. */
+function pool(): { readonly base: string; readonly size: number } {
+  return { base: `10.${214 + (process.pid % 32)}.0.0/16`, size: 24 };
+}
+
 function hostOf(folder: string): string {
   return `unix://${join(folder, "engine.sock")}`;
 }
@@ -142,7 +147,7 @@ async function launch(
     log: join(folder, `dockerd-${count}.log`),
     configFile: join(folder, "daemon.json"),
     // Two engines with one firewall flush each other's chains.
-    config: { iptables: false, ip6tables: false, bridge },
+    config: { iptables: false, ip6tables: false, bridge, "default-address-pools": [pool()] },
     path: SYSTEM_PATH,
     namespace: `baaaht-faults-${process.pid}`,
     // Ends with the test's process, also when that is killed.

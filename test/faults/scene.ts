@@ -6,6 +6,7 @@ import {
   ContainerState,
   ContainerStateSchema,
   type EventType,
+  ExecState,
   MountType,
 } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { removeFromEngine, waitForAgreement } from "../crash/container-checks.ts";
@@ -176,7 +177,26 @@ export class Scene implements AsyncDisposable {
     const unknown = shown.filter(({ state }) => state === ContainerState.UNKNOWN);
     if (unknown.length > 0) this.violations.add(`${unknown.length} containers are still shown as unknown`);
     this.notes.push(`agreed after ${(tookMs / 1_000).toFixed(1)} s`);
+    await this.#commandsAgree();
     await this.listed();
+  }
+
+  /** In time, no command is shown to run in a container that does not. */
+  async #commandsAgree(): Promise<void> {
+    const deadline = performance.now() + truthWithinMs;
+    for (;;) {
+      const { execs } = await this.client.orchestrator.listExecs({ filter: { state: ExecState.RUNNING } });
+      const live = new Set(
+        (await allContainers(this.client)).flatMap(({ id, state }) => (mayRun.has(state) ? [id] : [])),
+      );
+      const wrong = execs.filter(({ containerId }) => !live.has(containerId));
+      if (wrong.length === 0) return;
+      if (performance.now() > deadline) {
+        this.violations.add(`${wrong.length} commands are shown to run in containers that don't`);
+        return;
+      }
+      await Bun.sleep(50); // the ends of a container and of its commands are told by different events
+    }
   }
 
   /** The record has all that the log has. */
@@ -195,6 +215,7 @@ export class Scene implements AsyncDisposable {
     const left = await engineLeavings(this.engine.dockerHost, this.#install);
     if (left.length > 0)
       this.violations.add(`after the end of all sessions the engine has ${left.join(", ")}`);
+    await this.#commandsAgree();
     await this.listed();
   }
 
@@ -207,6 +228,9 @@ export class Scene implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
+
+/** In these, commands may run. */
+const mayRun: ReadonlySet<ContainerState> = new Set([ContainerState.RUNNING, ContainerState.PAUSED]);
 
 /** A server's patience with its engine, so that what takes all of it doesn't take minutes. */
 const shortTimes = {
