@@ -52,11 +52,13 @@ export async function removeOrphans(parts: ContainerParts, signal: AbortSignal):
     const session = await store.get(sessionTable, of[engineLabels.session] ?? "");
     return session === undefined || session.life.state === "closed";
   };
-  for (const { name, labels: of } of await runtime.networks.list(labels, within())) {
-    if (await isOrphan(of)) await removeOrLeave(() => runtime.networks.remove(name, within()));
-  }
-  for (const { name, labels: of } of await runtime.volumes.list(labels, within())) {
-    if (await isOrphan(of)) await removeOrLeave(() => runtime.volumes.remove(name, within()));
+  // An engine that refuses to list them is no reason not to know its containers.
+  for (const kind of [runtime.networks, runtime.volumes]) {
+    await removeOrLeave(async () => {
+      for (const { name, labels: of } of await kind.list(labels, within())) {
+        if (await isOrphan(of)) await removeOrLeave(() => kind.remove(name, within()));
+      }
+    });
   }
 }
 

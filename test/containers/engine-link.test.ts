@@ -234,6 +234,19 @@ describe("EngineLink after an interruption", () => {
     }
   });
 
+  test("knows the containers of an engine that keeps its networks and volumes to itself", async () => {
+    const runtime = new GatedRuntime({ images: ["demo:1"] });
+    const refuse = async () => {
+      throw new Failure("failed_precondition", "Cannot list them: that is not allowed here");
+    };
+    runtime.networks.list = refuse;
+    runtime.volumes.list = refuse;
+    await using subject = await domainSubject({ runtime });
+    const { id } = await subject.create(await subject.session());
+    expect((await subject.containers.get(id)).known.kind).toBe("yes");
+    expect(subject.states.map(({ kind }) => kind)).toEqual(["up"]);
+  });
+
   test("is right about 200 containers after a watch that breaks again and again under load", async () => {
     await using subject = await domainSubject({ limits: { BAAAHT_SESSIONS_MAX_CONTAINERS: "1000" } });
     const { runtime } = subject;
