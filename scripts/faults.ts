@@ -4,7 +4,8 @@ import { faultTable } from "../test/faults/fault-table.ts";
 import { toStdout as say } from "./progress.ts";
 
 // `bun run faults --rounds 3 --only "engine killed" --program dist/baaaht`: does to servers and to an engine of their own
-// what can go wrong, and ends with 1 if anything was shown or told that is not so. Needs root on Linux.
+// what can go wrong, and ends with 1 if anything was shown or told that is not so. Without root on Linux, what happens to the
+// engine itself is left out.
 
 const { values } = parseArgs({
   options: {

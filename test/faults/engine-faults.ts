@@ -1,5 +1,6 @@
 import { EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import type { Fault } from "./fault.ts";
+import { ownOf } from "./fault-engine.ts";
 
 /** What happens to the engine itself. They need an engine that nobody else uses. */
 export const engineFaults: readonly Fault[] = [
@@ -9,9 +10,9 @@ export const engineFaults: readonly Fault[] = [
     runs: "always",
     containers: "die",
     happen: async (scene, load) => {
-      await scene.engine.kill();
+      await ownOf(scene.engine).kill();
       await scene.shows(load.runner, "unknown");
-      await scene.engine.startAgain();
+      await ownOf(scene.engine).startAgain();
       await scene.event(EventType.RUNTIME_RECOVERED);
       await scene.shows(load.runner, "exited");
     },
@@ -22,9 +23,9 @@ export const engineFaults: readonly Fault[] = [
     runs: "always",
     containers: "die",
     happen: async (scene, load) => {
-      await scene.engine.stop();
+      await ownOf(scene.engine).stop();
       await scene.shows(load.runner, "unknown");
-      await scene.engine.startAgain();
+      await ownOf(scene.engine).startAgain();
       await scene.event(EventType.RUNTIME_RECOVERED);
       await scene.shows(load.runner, "exited");
     },
@@ -35,12 +36,12 @@ export const engineFaults: readonly Fault[] = [
     runs: "always",
     containers: "survive",
     happen: async (scene, load, { patience }) => {
-      scene.engine.freeze();
+      ownOf(scene.engine).freeze();
       try {
         await scene.shows(load.runner, "unknown");
         if (patience === "long") await Bun.sleep(20_000 - 5_000); // about as long as it took to be noticed comes first
       } finally {
-        scene.engine.thaw();
+        ownOf(scene.engine).thaw();
       }
       await scene.event(EventType.RUNTIME_RECOVERED);
     },
@@ -51,12 +52,12 @@ export const engineFaults: readonly Fault[] = [
     runs: "always",
     containers: "survive",
     happen: async (scene, _load, { patience }) => {
-      scene.engine.hideSocket();
+      ownOf(scene.engine).hideSocket();
       try {
         // Connections that are open go on; whatever has to be asked anew can't be.
         await Bun.sleep(patience === "long" ? 10_000 : 2_000);
       } finally {
-        scene.engine.showSocket();
+        ownOf(scene.engine).showSocket();
       }
     },
   },

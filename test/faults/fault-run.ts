@@ -6,8 +6,8 @@ import { connectionFaults } from "./connection-faults.ts";
 import { crashPoints, underCrashes } from "./crash-points.ts";
 import { engineFaults } from "./engine-faults.ts";
 import { type Fault, type FaultOptions, type FaultReport, underFault } from "./fault.ts";
+import { faultEngine } from "./fault-engine.ts";
 import { underRepetition } from "./leaks.ts";
-import { OwnEngine } from "./own-engine.ts";
 import { underRemovals } from "./removals.ts";
 import type { Scenario } from "./scenario.ts";
 import { underTwoServers } from "./two-servers.ts";
@@ -37,7 +37,7 @@ export async function runFaults(options: FaultRunOptions): Promise<readonly Faul
   );
   if (chosen.length === 0) throw new Error(`Cannot run faults: none has "${options.only}" in its name`);
   const random = seeded(options.seed);
-  await using engine = await OwnEngine.start();
+  await using engine = await faultEngine();
   const reports: FaultReport[] = [];
   const run = async (scenario: Scenario) => {
     const report = await reportedBy(scenario, { ...options, engine, random });
@@ -46,7 +46,8 @@ export async function runFaults(options: FaultRunOptions): Promise<readonly Faul
     options.progress?.(`${outcome.padEnd(7)}${report.name} (${(report.tookMs / 1_000).toFixed(1)} s)`);
   };
   for (let round = 0; round < options.rounds; round += 1) {
-    for (const scenario of chosen.filter((each) => each.engine === "alone")) await run(scenario);
+    const alone = chosen.filter((each) => each.engine === "alone");
+    for (const scenario of engine.own === undefined ? [] : alone) await run(scenario);
     const shared = chosen.filter((each) => each.engine === "shared");
     const lane = async () => {
       for (let next = shared.shift(); next !== undefined; next = shared.shift()) await run(next);

@@ -1,8 +1,8 @@
 import { EventType, EventTypeSchema } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { enumName } from "../crash/enum-name.ts";
 import type { Random } from "../crash/random.ts";
+import type { FaultEngine } from "./fault-engine.ts";
 import { Load } from "./load.ts";
-import type { OwnEngine } from "./own-engine.ts";
 import { Scene } from "./scene.ts";
 
 /** Something that goes wrong while a server is at work. */
@@ -19,7 +19,7 @@ export interface Fault {
 }
 
 export interface FaultOptions {
-  readonly engine: OwnEngine;
+  readonly engine: FaultEngine;
   readonly program?: readonly string[] | undefined;
   /** A short run does of everything less. */
   readonly patience: "short" | "long";

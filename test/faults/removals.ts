@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { callEngine } from "../../scripts/engine-api.ts";
 import { runCommand } from "../../scripts/run-command.ts";
@@ -135,13 +134,15 @@ async function beingCreated({ scene, sessionId, calls }: Removals): Promise<void
 async function dead(removals: Removals): Promise<void> {
   const { scene, sessionId } = removals;
   const id = await scene.container(sessionId);
-  const found = await callEngine(scene.engine.dockerHost, `${pathOf(id)}/json`);
-  const { Id } = (await found.json()) as { readonly Id: string }; // by the engine's API
-  const file = join(scene.engine.dataRoot, "containers", Id, "hostname");
-  if (!existsSync(file)) throw new Error(`Cannot make a container undeletable: there is no "${file}"`);
-  const chattr = async (mode: string) => (await runCommand(["chattr", mode, file])).exitCode === 0;
-  if (!(await chattr("+i"))) {
-    scene.notes.push("dead was left out: this file system has no immutable files");
+  const dataRoot = scene.engine.own?.dataRoot;
+  const chattr = async (mode: string) => {
+    const found = await callEngine(scene.engine.dockerHost, `${pathOf(id)}/json`);
+    const { Id } = (await found.json()) as { readonly Id: string }; // by the engine's API
+    const file = join(dataRoot ?? "", "containers", Id, "hostname");
+    return (await runCommand(["chattr", mode, file])).exitCode === 0;
+  };
+  if (dataRoot === undefined || !(await chattr("+i"))) {
+    scene.notes.push("dead was left out: no file of this engine can be made immutable");
     await removed(removals, id);
     return;
   }

@@ -18,10 +18,10 @@ import { Violations } from "../crash/violations.ts";
 import { EngineProxy } from "../runtime/docker/engine-proxy.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 import { engineLeavings } from "./engine-leavings.ts";
-import type { OwnEngine } from "./own-engine.ts";
+import type { FaultEngine } from "./fault-engine.ts";
 
 export interface SceneOptions {
-  readonly engine: OwnEngine;
+  readonly engine: FaultEngine;
   /** As ServerOptions has it. */
   readonly program?: readonly string[] | undefined;
   /** Whether the server reaches the engine itself, or a proxy before it that can misbehave. */
@@ -34,7 +34,7 @@ const truthWithinMs = 10_000;
 
 /** One server with its data folder, its way to an engine, and a subscriber that follows its whole log. */
 export class Scene implements AsyncDisposable {
-  readonly engine: OwnEngine;
+  readonly engine: FaultEngine;
   readonly proxy: EngineProxy;
   readonly client: Client;
   readonly record: EventRecord;
@@ -48,7 +48,7 @@ export class Scene implements AsyncDisposable {
   #install = "";
 
   private constructor(parts: {
-    engine: OwnEngine;
+    engine: FaultEngine;
     proxy: EngineProxy;
     folder: string;
     options: ServerOptions;
