@@ -11,12 +11,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  addBridge,
   endDockerd,
   installDockerd,
   processes,
   readProcess,
-  removeBridge,
   SYSTEM_PATH,
   startDockerd,
   unmountAll,
@@ -32,13 +30,11 @@ const prefix = "baaaht-faults-";
 export class OwnEngine implements AsyncDisposable {
   readonly image: string;
   readonly #folder: string;
-  readonly #bridge: string;
   #pid: number;
   #starts = 1;
 
-  private constructor(parts: { folder: string; bridge: string; pid: number; image: string }) {
+  private constructor(parts: { folder: string; pid: number; image: string }) {
     this.#folder = parts.folder;
-    this.#bridge = parts.bridge;
     this.#pid = parts.pid;
     this.image = parts.image;
   }
@@ -53,14 +49,10 @@ export class OwnEngine implements AsyncDisposable {
     await removeLeftOver();
     const folder = mkdtempSync(join(tmpdir(), prefix));
     writeFileSync(join(folder, "owner"), `${process.pid} ${processStart(process.pid)}`);
-    const bridge = `bf${process.pid}`;
-    writeFileSync(join(folder, "bridge"), bridge);
-    // A network that hosts seldom use, and another one for each engine that may run at the same time.
-    await addBridge({ name: bridge, address: `10.213.${88 + (process.pid % 100)}.1/24` });
     try {
-      const pid = await launch(folder, { bridge, count: 0 });
+      const pid = await launch(folder, 0);
       const image = await ensureImage(hostOf(folder), "busybox", toStderr);
-      return new OwnEngine({ folder, bridge, pid, image });
+      return new OwnEngine({ folder, pid, image });
     } catch (error) {
       await remove(folder);
       throw error;
@@ -96,7 +88,7 @@ export class OwnEngine implements AsyncDisposable {
 
   /** Starts it again on what it has on disk. */
   async startAgain(): Promise<void> {
-    this.#pid = await launch(this.#folder, { bridge: this.#bridge, count: this.#starts });
+    this.#pid = await launch(this.#folder, this.#starts);
     this.#starts += 1;
   }
 
@@ -124,20 +116,11 @@ export class OwnEngine implements AsyncDisposable {
   }
 }
 
-/** Networks for hundreds of sessions, that other engines of this host don't choose by themselves. */
-function pool(): { readonly base: string; readonly size: number } {
-  return { base: `10.${214 + (process.pid % 32)}.0.0/16`, size: 24 };
-}
-
 function hostOf(folder: string): string {
   return `unix://${join(folder, "engine.sock")}`;
 }
 
-async function launch(
-  folder: string,
-  { bridge, count }: { readonly bridge: string; readonly count: number },
-): Promise<number> {
-  const setpriv = Bun.which("setpriv");
+async function launch(folder: string, count: number): Promise<number> {
   const { pid, failed } = await startDockerd({
     socket: join(folder, "engine.sock"),
     pidFile: join(folder, "dockerd.pid"),
@@ -145,12 +128,12 @@ async function launch(
     execRoot: join(folder, `x${count}`),
     log: join(folder, `dockerd-${count}.log`),
     configFile: join(folder, "daemon.json"),
-    // Two engines with one firewall flush each other's chains.
-    config: { iptables: false, ip6tables: false, bridge, "default-address-pools": [pool()] },
+    config: { iptables: false, ip6tables: false },
     path: SYSTEM_PATH,
     namespace: `baaaht-faults-${process.pid}`,
-    // Ends with the test's process, also when that is killed.
-    ...(setpriv === null ? {} : { under: [setpriv, "--pdeathsig", "KILL", "--"] }),
+    // In a network of its own, so that the bridges of an engine that was killed go with it, and take no addresses from
+    // others. Ends with the test's process, also when that is killed. Both are of util-linux, which every Linux has.
+    under: ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--net", "--"],
   });
   if (failed !== undefined) throw new SetUpError(failed);
   return pid;
@@ -159,8 +142,6 @@ async function launch(
 async function remove(folder: string): Promise<void> {
   await killFamily(folder);
   await unmountAll(folder);
-  const bridge = join(folder, "bridge");
-  if (existsSync(bridge)) await removeBridge(readFileSync(bridge, "utf8"));
   rmSync(folder, { recursive: true, force: true });
 }
 
