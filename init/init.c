@@ -504,7 +504,10 @@ static void take_frame(u32 id, u8 kind, u8 *body, ulong n) {
     if (kind == STDIN) take_input(job, body, n);
     else if (kind == CLOSE_STDIN) job->close_stdin = 1, feed(job);
     else if (kind == CREDIT && n == 4) job->credit += get32(body);
-    else if (kind == SIGNAL && n == 1 && !job->exited) CALL(__NR_kill, -job->pid, body[0], 0, 0, 0, 0);
+    else if (kind == SIGNAL && n == 1 && !job->exited) {
+        /* Before it has a group of its own, it is alone. */
+        if (CALL(__NR_kill, -job->pid, body[0], 0, 0, 0, 0) < 0) CALL(__NR_kill, job->pid, body[0], 0, 0, 0, 0);
+    }
     else if (kind == RESIZE && n == 4) {
         struct size to = {(u16)(body[2] | body[3] << 8), (u16)(body[0] | body[1] << 8), 0, 0};
         CALL(__NR_ioctl, job->out, TIOCSWINSZ, &to, 0, 0, 0);

@@ -42,9 +42,14 @@ export class InitExec implements Exec {
     this.id = `init-${parts.id}`;
     this.#stdin = parts.spec.stdin ? "open" : "closed";
     this.output = this.#read();
+    this.#start.promise.catch(ignore); // told to who waits for it
   }
 
-  /** Whether it runs; false when it can't be started this way. Throws the signal's reason, and then ends it. */
+  /**
+   * Whether it runs; false when it can't be started this way and nothing of it has run.
+   *
+   * Failures: UNAVAILABLE when the init was lost and it may have begun; the signal's reason, and then it is ended.
+   */
   async started(signal: AbortSignal): Promise<boolean> {
     const onAbort = () => this.#start.reject(abortFailure(signal));
     if (signal.aborted) onAbort();
@@ -97,7 +102,8 @@ export class InitExec implements Exec {
     this.#cutBecause = reason;
     this.#over = true;
     this.#stdin = "closed";
-    this.#start.resolve(false);
+    const message = `Cannot run a command in the container: whether it has begun is not known: ${reason}`;
+    this.#start.reject(new Failure("unavailable", message));
     this.#wakeReader();
     this.#wakeWriter();
   }

@@ -62,7 +62,11 @@ export class InitLink implements AsyncDisposable {
     return this.#reading;
   }
 
-  /** Runs a command; `undefined` when the init can't, for whatever reason: the engine's own way tells why. */
+  /**
+   * Runs a command; `undefined` when the init can't and has not, for whatever reason: the engine's own way tells why.
+   *
+   * Failures: as InitExec.started. A command that may have begun is not tried another way: it would run twice.
+   */
   async start(spec: ExecSpec, signal: AbortSignal): Promise<Exec | undefined> {
     const id = this.#nextId;
     this.#nextId = (this.#nextId + 1) % 2 ** 32 || 1; // 0 is the link's own

@@ -1,0 +1,165 @@
+import { describe, expect, test } from "bun:test";
+import { Failure } from "../../../src/failure.ts";
+import { frame, KIND, number32, PROTOCOL } from "../../../src/runtime/init/frames.ts";
+import { InitLink } from "../../../src/runtime/init/init-link.ts";
+import type { Exec, ExecSpec, OutputChunk } from "../../../src/runtime/runtime.ts";
+import { failure } from "../../contract/runtime-subject.ts";
+
+const spec: ExecSpec = { command: ["true"], env: {}, workingDir: "", user: "", tty: false, stdin: false };
+const signal = new AbortController().signal;
+
+describe("InitLink.start()", () => {
+  test("does not have a command tried another way that may have begun", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const starting = failure(link.start(spec, signal));
+    await init.has(KIND.start);
+    init.end();
+    const refused = await starting;
+    expect([refused.kind, refused.message]).toEqual([
+      "unavailable",
+      expect.stringContaining("whether it has begun is not known"),
+    ]);
+  });
+
+  test("has one tried another way that the init could not start, or that it was never told of", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const starting = link.start(spec, signal);
+    await init.has(KIND.start);
+    init.say(1, KIND.failed, number32(2));
+    expect(await starting).toBeUndefined();
+    init.end();
+    await link.ended;
+    expect(await link.start(spec, signal)).toBeUndefined();
+  });
+
+  test("kills a command whose caller gave up before it began", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const aborting = new AbortController();
+    const starting = failure(link.start(spec, aborting.signal));
+    await init.has(KIND.start);
+    aborting.abort();
+    expect((await starting).kind).toBe("cancelled");
+    await init.has(KIND.signal);
+  });
+});
+
+describe("a connection to something that is not our init", () => {
+  test("is refused when it speaks another version, or nothing that can be understood", async () => {
+    for (const said of [
+      frame(0, KIND.hello, number32(PROTOCOL + 1)),
+      Buffer.from("OCI runtime exec failed: no"),
+    ]) {
+      await using init = new FakeInit({ silent: true });
+      const opening = failure(init.open());
+      init.raw(said);
+      init.end();
+      expect((await opening).kind).toBe("unavailable");
+    }
+  });
+
+  test("ends when it sends more than was granted, a frame that is too long, or a kind that there is not", async () => {
+    for (const said of [
+      frame(1, KIND.stdout, Buffer.alloc(1024 * 1024 + 1)),
+      frame(1, KIND.started, Buffer.alloc(5_000)),
+      frame(1, 99),
+      frame(1, KIND.exited, Buffer.alloc(1)),
+    ]) {
+      await using init = new FakeInit();
+      const link = await init.open();
+      const starting = link.start(spec, signal);
+      await init.has(KIND.start);
+      init.say(1, KIND.started);
+      const exec = await starting;
+      init.raw(said);
+      await link.ended;
+      expect(link.isOpen).toBe(false);
+      expect((await exec?.outcome(signal))?.kind).toBe("unknown");
+    }
+  });
+
+  test("keeps nothing of what it says of commands that there are not", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    for (let id = 7; id < 5_000; id++) init.say(id, KIND.stdout, Buffer.alloc(100));
+    init.say(1, KIND.ended);
+    expect(link.isOpen).toBe(true);
+  });
+});
+
+/** The other end of a connection, as a test wants it. */
+class FakeInit implements AsyncDisposable {
+  readonly #frames: number[] = [];
+  #told = Promise.withResolvers<void>();
+  readonly #output: ReadableStream<OutputChunk>;
+  readonly #say: ReadableStreamDefaultController<OutputChunk>;
+  readonly #silent: boolean;
+  #link: InitLink | undefined;
+
+  constructor(options: { readonly silent: boolean } = { silent: false }) {
+    let say: ReadableStreamDefaultController<OutputChunk> | undefined;
+    this.#output = new ReadableStream<OutputChunk>({
+      start: (controller) => {
+        say = controller;
+      },
+    });
+    if (say === undefined) throw new Error("a stream starts when it is made");
+    this.#say = say;
+    this.#silent = options.silent;
+  }
+
+  async open(): Promise<InitLink> {
+    if (!this.#silent) this.say(0, KIND.hello, number32(PROTOCOL));
+    this.#link = await InitLink.open(async () => this.#exec(), signal);
+    return this.#link;
+  }
+
+  say(id: number, kind: number, body?: Uint8Array): void {
+    this.raw(frame(id, kind, body));
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#say.enqueue({ stream: "stdout", data: bytes });
+  }
+
+  end(): void {
+    this.#say.close();
+  }
+
+  /** Resolves when the server has sent a frame of this kind. */
+  async has(kind: number): Promise<void> {
+    while (!this.#frames.includes(kind)) await this.#told.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#link?.[Symbol.asyncDispose]();
+  }
+
+  #exec(): Exec {
+    const no = async () => {
+      throw new Failure("failed_precondition", "Cannot do that to an init of a test");
+    };
+    return {
+      id: "fake",
+      output: this.#output,
+      write: async (data) => {
+        this.#frames.push(data[4] ?? 0);
+        this.#told.resolve();
+        this.#told = Promise.withResolvers();
+      },
+      closeStdin: no,
+      resize: no,
+      signal: no,
+      outcome: no,
+      [Symbol.asyncDispose]: async () => {
+        try {
+          this.#say.close();
+        } catch {
+          // it has been closed or was left
+        }
+      },
+    };
+  }
+}
