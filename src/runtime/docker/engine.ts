@@ -41,6 +41,7 @@ const IDLE_SOCKETS = 16;
 export class Engine {
   readonly #find: () => Endpoint;
   #endpoint: Endpoint;
+  #hasAnswered = false;
   #modem: Modem;
   #agent: Agent;
   readonly #open = new Set<IncomingMessage | Socket>();
@@ -260,9 +261,13 @@ export class Engine {
     }
   }
 
-  /** Whether there is another endpoint by now, and turns to it. */
+  /**
+   * Whether there is another endpoint by now, and turns to it; not from one that has ever answered: what listens elsewhere
+   * is another engine, which has none of its containers.
+   */
   #movedFrom(old: Endpoint): boolean {
     if (this.#endpoint !== old) return true;
+    if (this.#hasAnswered) return false;
     const found = this.#find();
     if (found.name === old.name) return false;
     this.#agent.destroy();
@@ -285,7 +290,11 @@ export class Engine {
           abortSignal: signal,
           ...how,
         },
-        (error, answer) => (error === null || error === undefined ? resolve(answer) : reject(error)),
+        (error, answer) => {
+          if (error !== null && error !== undefined) return reject(error);
+          this.#hasAnswered = true;
+          resolve(answer);
+        },
       );
     });
   }

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { connectDocker } from "../../../src/runtime/docker/docker.ts";
 import type { Runtime, RuntimeId } from "../../../src/runtime/runtime.ts";
 import { failure, SET_UP_MS, soon } from "../../contract/runtime-subject.ts";
@@ -151,4 +151,24 @@ test("an engine that starts later at another usual place is found", async () => 
   await proxy.up();
   expect((await runtime.info(soon())).name).not.toBe("");
   expect(runtime.endpoint).toBe(proxy.dockerHost);
+});
+
+test("an engine that has answered is waited for, and none at another usual place taken for it", async () => {
+  const { socketPath } = await engine();
+  if (existsSync("/var/run/docker.sock")) return;
+  await using proxy = new EngineProxy(socketPath);
+  await using other = new EngineProxy(socketPath);
+  const folder = dirname(proxy.path);
+  mkdirSync(join(folder, "podman"));
+  symlinkSync(other.path, join(folder, "podman", "podman.sock"));
+  await proxy.up();
+  await using runtime = connectDocker({ env: { XDG_RUNTIME_DIR: folder, HOME: "/nowhere" } });
+  await runtime.info(soon());
+  await proxy.down();
+  await other.up();
+  // The first call may find its connection broken, and not look where the engine is.
+  for (let call = 0; call < 3; call++) expect((await failure(runtime.info(soon()))).kind).toBe("unavailable");
+  expect(runtime.endpoint).toBe(proxy.dockerHost);
+  await proxy.up();
+  expect((await runtime.info(soon())).name).not.toBe("");
 });
