@@ -6,10 +6,10 @@ import type { Counter } from "../store/counters.ts";
 import { changed, type Decision, put, unchanged } from "../store/store.ts";
 import { type Container, containerEvent, containerTable, knownContainer } from "./container.ts";
 import { type NewIntent, type Refused, storedConfig } from "./intent.ts";
-import { addLimits } from "./limit-policy.ts";
 import { forget, type Observing } from "./observe.ts";
-import { type ContainerDefaults, type Findings, judgeContainer } from "./policy.ts";
-import { refusal } from "./refusal.ts";
+import { addLimits } from "./policy/limit-policy.ts";
+import { type ContainerDefaults, type Findings, judgeContainer } from "./policy/policy.ts";
+import { refusal } from "./policy/refusal.ts";
 
 interface Loaded {
   readonly container: Container | undefined;

@@ -23,8 +23,8 @@ import { FirstOutputs } from "./first-output.ts";
 import { callSource, engineSource, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
-import type { Pool } from "./pool.ts";
 import type { Usage } from "./usage.ts";
+import type { Pool } from "./warm/pool.ts";
 
 /** A container as it is shown: its row, or that nobody knows because the engine can't be asked. */
 export interface ContainerView {

@@ -5,7 +5,6 @@ import { activeSession, activityTable, type SessionId, sessionTable } from "../s
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
 import { approveContainer } from "./approval-rules.ts";
-import { Claim } from "./claim.ts";
 import {
   type Container,
   type ContainerConfig,
@@ -16,17 +15,18 @@ import {
   openContainers,
   type PullPolicy,
 } from "./container.ts";
-import { configViolations } from "./container-limits.ts";
-import { lookUp } from "./findings.ts";
 import type { Attached } from "./first-output.ts";
-import type { FileIdentity } from "./host-paths.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { makeInEngine } from "./making.ts";
 import { callSource, forget, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
-import { type Findings, judgeContainer } from "./policy.ts";
-import type { Pool } from "./pool.ts";
+import { configViolations } from "./policy/container-limits.ts";
+import { lookUp } from "./policy/findings.ts";
+import type { FileIdentity } from "./policy/host-paths.ts";
+import { type Findings, judgeContainer } from "./policy/policy.ts";
 import { inOwnWords } from "./start-refusal.ts";
+import { Claim } from "./warm/claim.ts";
+import type { Pool } from "./warm/pool.ts";
 
 export interface Creating {
   readonly sessionId: SessionId;

@@ -20,7 +20,7 @@ import { removeOrphans } from "./engine-surroundings.ts";
 import { engineSource, forget, lifeOf, observe } from "./observe.ts";
 import type { ContainerParts } from "./parts.ts";
 import { plainReason } from "./plain-reason.ts";
-import { checkStart } from "./start-check.ts";
+import { checkStart } from "./policy/start-check.ts";
 
 /** What is known of the engine. While it isn't `up`, the state of its containers is unknown. */
 export type EngineState =

@@ -2,7 +2,7 @@ import { Failure } from "../failure.ts";
 import { holdingsOf } from "../sessions/holdings.ts";
 import type { Holdings, Session } from "../sessions/session.ts";
 import type { Container, ContainerConfig, ContainerId } from "./container.ts";
-import { addLimits } from "./limit-policy.ts";
+import { addLimits } from "./policy/limit-policy.ts";
 
 /** What a session has with one container more. Failures: ALREADY_EXISTS when its name is taken, RESOURCE_EXHAUSTED (volumes). */
 export function holdingMore(

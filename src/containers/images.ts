@@ -11,9 +11,9 @@ import {
   sessionTable,
 } from "../sessions/session.ts";
 import { changed, type Store } from "../store/store.ts";
-import { imageViolations } from "./container-limits.ts";
 import { callSource } from "./observe.ts";
-import { imageAllowed, withTag } from "./policy.ts";
+import { imageViolations } from "./policy/container-limits.ts";
+import { imageAllowed, withTag } from "./policy/policy.ts";
 import { type PullStep, SharedPull } from "./shared-pull.ts";
 
 /** What an image was found to be when its pull was done. */

@@ -15,10 +15,10 @@ import {
   openContainers,
   type PullPolicy,
 } from "./container.ts";
-import type { ContainerLimits } from "./container-limits.ts";
 import { holdingMore } from "./holding.ts";
-import { type ContainerDefaults, type Findings, type HardenedSpec, judgeContainer } from "./policy.ts";
-import { refusal } from "./refusal.ts";
+import type { ContainerLimits } from "./policy/container-limits.ts";
+import { type ContainerDefaults, type Findings, type HardenedSpec, judgeContainer } from "./policy/policy.ts";
+import { refusal } from "./policy/refusal.ts";
 
 /** What becomes of a request for a container. */
 export type Intent = NewIntent | Repeated | Refused;

@@ -5,11 +5,11 @@ import { type Container, engineLabels, type PullPolicy } from "./container.ts";
 import { makeSurroundings } from "./engine-surroundings.ts";
 import { fetchImage, notThere } from "./fetch-image.ts";
 import type { Attached } from "./first-output.ts";
-import type { FileIdentity } from "./host-paths.ts";
 import type { ContainerParts } from "./parts.ts";
-import type { HardenedSpec } from "./policy.ts";
+import type { FileIdentity } from "./policy/host-paths.ts";
+import type { HardenedSpec } from "./policy/policy.ts";
+import { checkStart } from "./policy/start-check.ts";
 import { startAndInspect } from "./start-and-inspect.ts";
-import { checkStart } from "./start-check.ts";
 
 /** A container as the engine has made and started it. */
 export interface MadeInEngine {

@@ -4,13 +4,13 @@ import type { EventLog } from "../events/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
-import type { ContainerLimits } from "./container-limits.ts";
 import type { CopiesUnderWay } from "./copies-under-way.ts";
 import type { Endings } from "./endings.ts";
 import type { Images } from "./images.ts";
-import type { GuardedPath } from "./mount-policy.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
-import type { ContainerDefaults } from "./policy.ts";
+import type { ContainerLimits } from "./policy/container-limits.ts";
+import type { GuardedPath } from "./policy/mount-policy.ts";
+import type { ContainerDefaults } from "./policy/policy.ts";
 import type { Readings } from "./readings.ts";
 
 /** What the use cases of containers work with. */

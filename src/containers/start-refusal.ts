@@ -1,8 +1,8 @@
 import { Failure, type FailureDetails } from "../failure.ts";
 import type { PortHolder, Runtime } from "../runtime/runtime.ts";
 import { type Container, engineLabels } from "./container.ts";
-import { completePort } from "./network-limits.ts";
 import { plainReason } from "./plain-reason.ts";
+import { completePort } from "./policy/network-limits.ts";
 
 /** The engine's refusal, said of our container instead of the engine's, and of the field that it is about. */
 export async function inOwnWords(

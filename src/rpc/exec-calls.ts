@@ -1,5 +1,5 @@
-import type { ExecId, ExecOutput } from "../containers/exec.ts";
-import type { Execs } from "../containers/execs.ts";
+import type { ExecId, ExecOutput } from "../containers/execs/exec.ts";
+import type { Execs } from "../containers/execs/execs.ts";
 import type { EventLog } from "../events/log.ts";
 import { Failure, invalid } from "../failure.ts";
 import type {

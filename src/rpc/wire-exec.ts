@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ContainerId } from "../containers/container.ts";
-import type { ExecEnd, ExecInput, ExecLife, ExecOutput, ExecStart } from "../containers/exec.ts";
-import type { ExecFilter, ExecView } from "../containers/execs.ts";
+import type { ExecEnd, ExecInput, ExecLife, ExecOutput, ExecStart } from "../containers/execs/exec.ts";
+import type { ExecFilter, ExecView } from "../containers/execs/execs.ts";
 import type { Instant } from "../events/event.ts";
 import { invalid } from "../failure.ts";
 import {

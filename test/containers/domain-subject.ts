@@ -9,7 +9,7 @@ import {
   type PullPolicy,
 } from "../../src/containers/container.ts";
 import type { EngineState } from "../../src/containers/engine-link.ts";
-import { execTable } from "../../src/containers/exec.ts";
+import { execTable } from "../../src/containers/execs/exec.ts";
 import { loadConfig } from "../../src/daemon/config.ts";
 import { type Domain, startDomain } from "../../src/daemon/domain.ts";
 import { createLog } from "../../src/daemon/log.ts";

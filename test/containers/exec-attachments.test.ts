@@ -5,7 +5,7 @@ import {
   type ExecOutput,
   type ExecStart,
   execTable,
-} from "../../src/containers/exec.ts";
+} from "../../src/containers/execs/exec.ts";
 import { Failure } from "../../src/failure.ts";
 import { changed, put } from "../../src/store/store.ts";
 import { thrown } from "../client/thrown.ts";

@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import type { engineName } from "../../src/containers/container.ts";
-import type { ExecInput, ExecOutput, ExecStart } from "../../src/containers/exec.ts";
+import type { ExecInput, ExecOutput, ExecStart } from "../../src/containers/execs/exec.ts";
 import { type DomainSubject, domainSubject } from "./domain-subject.ts";
 
 /** Runs until it is killed; says that it does. */

@@ -12,7 +12,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { execTable } from "../../src/containers/exec.ts";
+import { execTable } from "../../src/containers/execs/exec.ts";
 import { Failure } from "../../src/failure.ts";
 import { counterTable } from "../../src/store/counters.ts";
 import { migrations } from "../../src/store/sqlite/migrations.ts";

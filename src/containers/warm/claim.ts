@@ -1,0 +1,47 @@
+import { Failure } from "../../failure.ts";
+import type { ContainerId } from "../container.ts";
+import type { MadeInEngine } from "../making.ts";
+import type { HardenedSpec } from "../policy/policy.ts";
+import type { Pool } from "./pool.ts";
+import type { Taken } from "./shape.ts";
+
+/** A prepared container for one creation. Disposing gives it back if it was not used, and else lets go of its lock. */
+export class Claim implements Disposable {
+  readonly id: ContainerId;
+  readonly #taken: Taken;
+  readonly #pool: Pool;
+  readonly #digest: Promise<string | undefined>;
+  #isUsed = false;
+
+  /** @param digest what the image is now: it may be another one than when the container was prepared */
+  constructor(taken: Taken, options: { readonly pool: Pool; readonly digest: Promise<string | undefined> }) {
+    this.id = taken.id;
+    this.#taken = taken;
+    this.#pool = options.pool;
+    this.#digest = options.digest;
+    this.#digest.catch(() => {}); // asked for when it matters
+  }
+
+  /** Runs the command in it; `undefined` when that can't be done in this one, and then nothing is left of it. */
+  async become(spec: HardenedSpec, signal: AbortSignal): Promise<MadeInEngine | undefined> {
+    const { prepared, fits } = this.#taken;
+    this.#isUsed = true;
+    try {
+      if (fits(spec) && (await this.#digest) === prepared.facts.imageDigest) {
+        await prepared.become(spec, signal);
+        return { facts: prepared.facts, attached: { output: prepared.output, end: prepared.endOutput } };
+      }
+    } catch (error) {
+      // Whatever is wrong with its command, the engine has the words for it.
+      if (!(error instanceof Failure) || signal.aborted) throw error;
+    }
+    prepared.endOutput();
+    await this.#pool.discard(this.#taken);
+    return undefined;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isUsed) this.#taken.lock[Symbol.dispose]();
+    else this.#pool.giveBack(this.#taken);
+  }
+}
