@@ -6,6 +6,7 @@ import {
   type ExecEnd,
   ExecStartSchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { replay } from "./answered-by-terminals.ts";
 import { DetachKeys } from "./detach-keys.ts";
 import type { ExecFrame as Frame } from "./exec-frame.ts";
 import { leavingSignals, passedSignals, type SentSignals } from "./exec-signals.ts";
@@ -35,6 +36,8 @@ export interface AttachSession extends Connecting {
   readonly execId: string;
   /** The byte of its output to begin with; the oldest that is kept when absent. */
   readonly offset: bigint | undefined;
+  /** How much it has written so far, in bytes. */
+  readonly written: bigint;
 }
 
 /** How it ended for this process. */
@@ -78,8 +81,31 @@ export async function attachWithShell(client: Client, session: AttachSession): P
   using signals = leavingSignals(session.shell, stop);
   const value = offset === undefined ? { execId } : { execId, offset };
   const requests = startedBy({ payload: { case: "start" as const, value } }, frames);
-  const answers = client.orchestrator.attachExec(requests, { signal: stop.signal });
+  const attached = client.orchestrator.attachExec(requests, { signal: stop.signal });
+  await using _attached = attached;
+  const onTerminal = session.tty && session.shell.out.isTerminal;
+  const answers = onTerminal ? withoutQuestions(attached, session.written) : attached;
   return await follow(session, { answers, frames, stop, signals });
+}
+
+/** The output up to `written` has had its answers, when it was new. */
+async function* withoutQuestions(
+  answers: AsyncIterable<ExecContainerResponse>,
+  written: bigint,
+): AsyncGenerator<ExecContainerResponse> {
+  const old = replay();
+  for await (const answer of answers) {
+    const { payload, offset } = answer;
+    if (payload.case !== "stdout") {
+      yield answer;
+      continue;
+    }
+    const bytes = payload.value;
+    const oldBytes = Number(written > offset ? written - offset : 0n);
+    const shown = [old.take(bytes.subarray(0, oldBytes))];
+    if (oldBytes < bytes.length) shown.push(old.rest(), bytes.subarray(oldBytes));
+    yield { ...answer, payload: { case: "stdout", value: Buffer.concat(shown) } };
+  }
 }
 
 /** Who wants to type needs a terminal to type on. */
@@ -195,7 +221,7 @@ export async function tellLeft(shell: Shell, left: string | undefined): Promise<
   if (left === undefined) return;
   const newline = shell.err.isTerminal ? "\n" : "";
   await shell.err.write(
-    `${newline}Left command ${left}, which goes on; to join it again: baaaht exec attach ${left}\n`,
+    `${newline}Left the command, which goes on; to join it again:\nbaaaht exec attach ${left}\n`,
   );
 }
 

@@ -104,13 +104,14 @@ other signal: it goes on then. "baaaht exec kill" ends it.`,
   ],
   run: async ({ client, flags, words, shell }) => {
     const execId = await findExecId(client, words.exec);
-    const { tty, stdin } = required((await client.orchestrator.getExec({ execId })).exec);
+    const { tty, stdin, outputBytes } = required((await client.orchestrator.getExec({ execId })).exec);
     const interactive = stdin && !flags.noStdin && (shell.in.isTerminal || shell.in.isGiven());
     const { offset, detachKeys: keys } = flags;
     const ended = await attachWithShell(client, {
       shell,
       execId,
       offset,
+      written: outputBytes,
       tty,
       interactive,
       detachKeys: keys,

@@ -129,7 +129,7 @@ test(
     }
     child.kill("SIGINT");
     expect(await child.exited).toBe(130);
-    expect(await new Response(child.stderr).text()).toContain(`Left command ${id}, which goes on`);
+    expect(await new Response(child.stderr).text()).toContain(`exec attach ${id}\n`);
     const { exec } = await server.client.orchestrator.getExec({ execId: id });
     expect(exec?.state).toBe(ExecState.RUNNING);
     await typed(["exec", "kill", id]);
