@@ -156,6 +156,7 @@ function keyboard(stream: ReadStream): Keyboard {
       // Also when the process ends in the middle: a terminal that shows nothing of what is typed would stay behind.
       process.on("exit", restore);
       stream.setRawMode(true);
+      passOutput();
       return {
         [Symbol.dispose]: () => {
           process.off("exit", restore);
@@ -164,6 +165,15 @@ function keyboard(stream: ReadStream): Keyboard {
       };
     },
   };
+}
+
+/**
+ * Has the terminal show what it is given. The runtime's raw mode leaves it to make carriage returns of line feeds, which
+ * the command's own terminal has made where they are wanted; full-screen programs go down by a line feed alone.
+ */
+function passOutput(): void {
+  const stty = Bun.which("stty");
+  if (stty !== null) Bun.spawnSync([stty, "-opost"], { stdio: ["inherit", "ignore", "ignore"] });
 }
 
 /** A program started by another one gets /dev/null, or a pipe; only the second is meant to be read. */

@@ -21,8 +21,8 @@ const TIMEOUT_MS = 60_000;
 /** Less than the test's own time, so that a failure says what the terminal shows, and leaves the other tests their server. */
 const SHOWN_WITHIN_MS = 25_000;
 
-/** Shows whether the terminal is one that lines are edited on (`icanon`) and that shows what is typed (`echo`). */
-const MODES = "stty -a | grep -o -e '-\\?icanon' -e '-\\?echo '";
+/** Shows whether the terminal makes line ends (`opost`), has lines edited (`icanon`) and shows what is typed (`echo`). */
+const MODES = "stty -a | grep -o -e '-\\?icanon' -e '-\\?echo ' -e '-\\?opost'";
 
 /** A shell of this host on a terminal of 90 x 30, of which one can wait for what it shows. */
 class Terminal implements AsyncDisposable {
@@ -91,7 +91,7 @@ test(
   async () => {
     await using terminal = new Terminal();
     terminal.type(`${MODES}\r`);
-    await terminal.shows(/\r\nicanon\r\necho/);
+    await terminal.shows(/\r\nopost\r\nicanon\r\necho/);
     // What follows the command is typed before it runs: while it does, every key is its own.
     terminal.type(`${PROGRAM.join(" ")} run -it ${host.image} sh; echo code $?; ${MODES}\r`);
     await terminal.shows(/# /);
@@ -109,7 +109,7 @@ test(
     expect(await terminal.shows(/goes on\r/)).not.toContain("unreached");
     terminal.type("exit 9\r");
     // The terminal is as it was: lines are edited, and keys shown.
-    await terminal.shows(/\ncode 9\r\nicanon\r\necho/);
+    await terminal.shows(/\ncode 9\r\nopost\r\nicanon\r\necho/);
   },
   TIMEOUT_MS,
 );
@@ -125,7 +125,7 @@ test(
     terminal.type(`${PROGRAM.join(" ")} container exec -it ${containerId} sh; echo code $?; ${MODES}\r`);
     await terminal.shows(/# /);
     await orchestrator.removeContainer({ containerId, force: true });
-    await terminal.shows(/code 1\d\d\r\nicanon\r\necho/);
+    await terminal.shows(/code 1\d\d\r\nopost\r\nicanon\r\necho/);
     await orchestrator.closeSession({ sessionId });
   },
   TIMEOUT_MS,
@@ -159,9 +159,9 @@ test(
     await terminal.shows(/\n30 90\r/);
     terminal.type(CTRL_P_CTRL_Q);
     const told = await terminal.shows(
-      /Left command ([\da-f-]{36}), which goes on; to join it again: baaaht exec attach [\da-f-]{36}\r/,
+      /Left the command, which goes on; to join it again:\r\nbaaaht exec attach [\da-f-]{36}\r/,
     );
-    await terminal.shows(/code 0\r\nicanon\r\necho/);
+    await terminal.shows(/code 0\r\nopost\r\nicanon\r\necho/);
     const execId = /[\da-f-]{36}/.exec(told)?.[0] ?? "";
     const { exec } = await server.client.orchestrator.getExec({ execId });
     expect(exec).toMatchObject({
@@ -178,7 +178,71 @@ test(
     terminal.type("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.1; done; echo $word\r");
     await terminal.shows(/\nkept\r/);
     terminal.type("exit 7\r");
-    await terminal.shows(/code 7\r\nicanon\r\necho/);
+    await terminal.shows(/code 7\r\nopost\r\nicanon\r\necho/);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "container exec -it shows line feeds as the command has written them",
+  async () => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    const writes = String.raw`printf "one\ntw""o\n"; stty -onlcr; printf "three\nfou""r\n"`;
+    terminal.type(
+      `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh -c '${writes}'; echo code $?; ${MODES}\r`,
+    );
+    await terminal.shows(/one\r\ntwo\r\nthree\nfour\n/);
+    await terminal.shows(/code 0\r\nopost\r\nicanon\r\necho/);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "container logs -f and stats leave the line of their Ctrl-C, and event watch says on one of its own where to go on",
+  async () => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    terminal.type(`${PROGRAM.join(" ")} event watch --container ${place.containerId} --from-start; echo code $?\r`);
+    await terminal.shows(/container-started.*\r\n/);
+    terminal.type("\u0003");
+    await terminal.shows(/\^C\r\ngo on with --after \S+\r\ncode 130\r/);
+    terminal.type(`${PROGRAM.join(" ")} container stats ${place.containerId}; echo code $?\r`);
+    await terminal.shows(/MEMORY[^]*MiB/);
+    terminal.type("\u0003");
+    await terminal.shows(/\^C[^]*\n\r?\n?code 130\r/);
+    const { orchestrator } = server.client;
+    const { sessionId } = await orchestrator.createSession({});
+    const config = { image: host.image, command: ["sh", "-c", "echo begun; sleep 600"] };
+    const { containerId } = await orchestrator.createContainer({ sessionId, config });
+    terminal.type(`${PROGRAM.join(" ")} container logs -f ${containerId}; echo code $?\r`);
+    await terminal.shows(/begun\r/);
+    terminal.type("\u0003");
+    await terminal.shows(/\^C\r\ncode 130\r/);
+    await orchestrator.closeSession({ sessionId }, { timeoutMs: 30_000 });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "exec attach shows once more what a command has shown, without what the terminal would answer",
+  async () => {
+    await using place = await container();
+    await using terminal = new Terminal();
+    const asks = String.raw`printf "\033[6n\033[1mone\033[m\033[c\n"; read _; printf "\033[6ntwo\n"`;
+    terminal.type(
+      `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh -c '${asks}'; echo code $?\r`,
+    );
+    expect(await terminal.shows(/mone[^n]*\n/)).toContain("\u001b[c");
+    terminal.type(CTRL_P_CTRL_Q);
+    const told = await terminal.shows(/baaaht exec attach [\da-f-]{36}\r/);
+    await terminal.shows(/code 0/);
+    terminal.type(`clear; ${PROGRAM.join(" ")} ${told.trim().replace("baaaht ", "")}; echo code $?\r`);
+    expect(await terminal.shows(/mone[^n]*\n/)).toMatch(/^mone\u001b\[m\r+\n$/);
+    terminal.type("\r");
+    // What is new is asked by the command, and for it to read.
+    expect(await terminal.shows(/[^]*two\r+\n/)).toContain("\u001b[6ntwo");
+    await terminal.shows(/code 0/);
   },
   TIMEOUT_MS,
 );
@@ -201,8 +265,8 @@ test(
     terminal.type("one line\r");
     await terminal.shows(/one line\r+\none line\r/);
     terminal.type("\u0001d");
-    await terminal.shows(/Left command/);
-    await terminal.shows(/code 0\r\nicanon\r\necho/);
+    await terminal.shows(/Left the command/);
+    await terminal.shows(/code 0\r\nopost\r\nicanon\r\necho/);
   },
   TIMEOUT_MS,
 );
@@ -224,7 +288,7 @@ test.each(["TERM", "HUP"])(
     });
     expect(execs).toHaveLength(1);
     process.kill(pidOf(place.containerId), `SIG${name}`);
-    await terminal.shows(/code 1\d\d\r\nicanon\r\necho/);
+    await terminal.shows(/code 1\d\d\r\nopost\r\nicanon\r\necho/);
     const request = { filter: { containerId: place.containerId, state: ExecState.RUNNING } };
     while ((await server.client.orchestrator.listExecs(request)).totalCount > 0) await Bun.sleep(20); // an end tells only the log
   },
@@ -247,7 +311,7 @@ test(
     terminal.type(`${PROGRAM.join(" ")} ${command}; echo code $?; ${MODES}\r`);
     await terminal.shows(/# /);
     await own.kill();
-    await terminal.shows(/code 125\r\nicanon\r\necho/);
+    await terminal.shows(/code 125\r\nopost\r\nicanon\r\necho/);
   },
   TIMEOUT_MS,
 );
@@ -259,7 +323,7 @@ test(
     terminal.type(`${PROGRAM.join(" ")} run -n left -it ${host.image} sh; echo code $?\r`);
     await terminal.shows(/# /);
     terminal.type(CTRL_P_CTRL_Q);
-    await terminal.shows(/Left command/);
+    await terminal.shows(/Left the command/);
     await terminal.shows(/Kept session/);
     await terminal.shows(/code 0/);
     const { orchestrator } = server.client;
