@@ -71,7 +71,7 @@ dropped unless --archive is given. How far it is shows on stderr when that is a 
     } catch (error) {
       if (stop.exitCode() === undefined) throw error;
     }
-    return stop.exitCode() ?? EXIT_CODES.ok;
+    return (await stop.ended()) ?? EXIT_CODES.ok;
   },
 });
 

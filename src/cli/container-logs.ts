@@ -67,7 +67,7 @@ export const logsCommand = clientCommand({
     } catch (error) {
       if (stop.exitCode() === undefined) throw error;
     }
-    return stop.exitCode() ?? EXIT_CODES.ok;
+    return (await stop.ended()) ?? EXIT_CODES.ok;
   },
 });
 

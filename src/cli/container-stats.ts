@@ -81,7 +81,7 @@ CONTAINERS it is those that run when it begins, at most ${mostAtOnce}.`,
     } catch (error) {
       if (stop.exitCode() === undefined) throw error;
     }
-    return stop.exitCode() ?? EXIT_CODES.ok;
+    return (await stop.ended()) ?? EXIT_CODES.ok;
   },
 });
 

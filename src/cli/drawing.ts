@@ -43,7 +43,8 @@ export class Drawing implements AsyncDisposable {
     const shown = lines
       .slice(0, room)
       .map((line) => (size === undefined ? line : fitted(line, size.columns)));
-    const up = this.#drawn === 0 ? "" : `\u001b[${this.#drawn}A`;
+    // From a line's first place, wherever what is typed has left the cursor.
+    const up = this.#drawn === 0 ? "\r" : `\r\u001b[${this.#drawn}A`;
     this.#drawn = shown.length;
     const text = `${up}\u001b[J${shown.map((line) => `${line}\n`).join("")}`;
     // Nobody there to see it is nothing to fail for: what the command is about fails by itself.

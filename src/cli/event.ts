@@ -77,6 +77,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
     };
     let cursor = flags.after ?? "";
     let count = 0;
+    let exitCode: number | undefined;
     try {
       const events = watch(client, {
         filter,
@@ -93,11 +94,11 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
         if (count === flags.count) break;
       }
     } catch (error) {
-      if (count > 0 || stop.exitCode() !== undefined)
-        await tellCursor(shell, { cursor, format: flags.output });
-      if (stop.exitCode() === undefined) throw error;
+      exitCode = await stop.ended();
+      if (count > 0 || exitCode !== undefined) await tellCursor(shell, { cursor, format: flags.output });
+      if (exitCode === undefined) throw error;
     }
-    return stop.exitCode() ?? EXIT_CODES.ok;
+    return exitCode ?? EXIT_CODES.ok;
   },
 });
 

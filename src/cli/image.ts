@@ -46,7 +46,7 @@ else waits for the same image. CreateContainer fetches a missing image by itself
         last = step;
       }
     } catch (error) {
-      const exitCode = stop.exitCode();
+      const exitCode = await stop.ended();
       if (exitCode === undefined) throw error;
       return exitCode;
     }

@@ -7,6 +7,8 @@ export interface Stop extends Disposable {
   readonly signal: AbortSignal;
   /** What the process ends with when it was stopped; undefined while it was not. */
   readonly exitCode: () => number | undefined;
+  /** The same, for what has nothing more to show: on a terminal it begins a line behind the `^C` that Ctrl-C shows. */
+  readonly ended: () => Promise<number | undefined>;
 }
 
 /** `timeoutMs` undefined or 0 is without end. A second signal ends the process at once. */
@@ -25,6 +27,12 @@ export function stopOnSignals(shell: Shell, timeoutMs: number | undefined): Stop
   return {
     signal: controller.signal,
     exitCode: () => exitCode,
+    ended: async () => {
+      // A terminal that is gone is no reason to end otherwise.
+      if (exitCode === SIGNAL_EXIT_CODES.SIGINT && shell.err.isTerminal)
+        await shell.err.write("\n").catch(() => undefined);
+      return exitCode;
+    },
     [Symbol.dispose]: () => {
       timer[Symbol.dispose]();
       listening[Symbol.dispose]();

@@ -19,11 +19,11 @@ test("Drawing draws over what it has drawn, together what changes together, and 
     lines = ["one", "two"];
     drawing.changed();
     await written.promise;
-    expect(text()).toBe("\u001b[Jone\ntwo\n");
+    expect(text()).toBe("\r\u001b[Jone\ntwo\n");
     lines = ["three"];
     drawing.changed();
   }
-  expect(text()).toBe("\u001b[Jone\ntwo\n\u001b[2A\u001b[Jthree\n");
+  expect(text()).toBe("\r\u001b[Jone\ntwo\n\r\u001b[2A\u001b[Jthree\n");
 });
 
 test("Drawing draws no line that would be wrapped, and none above the terminal's first", async () => {
@@ -33,7 +33,7 @@ test("Drawing draws no line that would be wrapped, and none above the terminal's
     await using drawing = new Drawing(output, () => `${long}\n${"y\n".repeat(40)}`);
     drawing.changed();
   }
-  const lines = text().replace("\u001b[J", "").split("\n").slice(0, -1);
+  const lines = text().replace("\r\u001b[J", "").split("\n").slice(0, -1);
   expect(lines).toHaveLength(23);
   expect(lines[0]).toMatch(/^.{1,2}\[1mx+….\[0m$/);
   expect(Bun.stringWidth(lines[0] ?? "")).toBeLessThanOrEqual(10);
