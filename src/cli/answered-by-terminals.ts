@@ -50,4 +50,10 @@ const ANSWERED = new RegExp(
 );
 
 /** The beginning of any control sequence, at the end. */
-const BEGUN = /\x1b(?:\[[<-?]?[\d;:]*[ -/]*|\][^\x07\x1b]*\x1b?|P[^\x1b]*\x1b?)?$/;
+const BEGUN = new RegExp(
+  String.raw`\x1b(?:${[
+    String.raw`\[[<-?]?[\d;:]*[ -/]*`,
+    String.raw`\][^\x07\x1b]*\x1b?`,
+    String.raw`P[^\x1b]*\x1b?`,
+  ].join("|")})?$`,
+);
