@@ -211,7 +211,7 @@ async function live(
 }
 
 const columns: readonly Column<ContainerStats>[] = [
-  { title: "ID", of: ({ containerId }) => cell(containerId) },
+  { title: "ID", of: ({ containerId }) => cell(containerId), isId: true },
   { title: "CPU", of: ({ usage }) => cell(percent(usage?.cpuPercent)) },
   {
     title: "MEMORY",

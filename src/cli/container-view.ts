@@ -18,10 +18,11 @@ import { enumWord, pairsText, type TimeStyle, timeCell } from "./words.ts";
 
 export function containerColumns(times: TimeStyle): readonly Column<Container>[] {
   return [
-    { title: "ID", of: ({ id }) => cell(id) },
+    { title: "ID", of: ({ id }) => cell(id), isId: true },
+    { title: "NAME", of: ({ config }) => cell(config?.name || "-", config?.name ? "plain" : "faint") },
     { title: "STATE", of: ({ state }) => stateCell(enumWord(ContainerStateSchema, state)) },
     { title: "EXIT", of: (container) => exitCell(container) },
-    { title: "SESSION", of: ({ sessionId }) => cell(sessionId) },
+    { title: "SESSION", of: ({ sessionId }) => cell(sessionId), isId: true },
     { title: "CREATED", of: ({ createdAt }) => timeCell(createdAt, times) },
     { title: "IMAGE", of: ({ image }) => cell(image) },
     {

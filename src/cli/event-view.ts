@@ -9,7 +9,7 @@ import {
 import { cell, painted, type Tone } from "./cell.ts";
 import type { Entry } from "./output.ts";
 import { jsonOf } from "./proto-json.ts";
-import { cut, type TableStyle } from "./table.ts";
+import { shortId, type TableStyle } from "./table.ts";
 import { enumWord, pairsText } from "./words.ts";
 
 /** An event as a line: when, what, about what, and what happened in plain values. */
@@ -21,17 +21,33 @@ export function eventEntry(event: Event, style: TableStyle): Entry {
   };
 }
 
+/** On a terminal it is one line there, with short ids unless the terminal is wide. */
 function line(event: Event, style: TableStyle): string {
+  const { width = Number.POSITIVE_INFINITY } = style;
+  const text = coloured(event, { idText: width < WIDE ? shortId : (id) => id, style });
+  return Bun.stringWidth(text) <= width ? text : `${Bun.sliceAnsi(text, 0, width - 1)}…`;
+}
+
+function coloured(
+  event: Event,
+  { idText, style }: { readonly idText: IdText; readonly style: TableStyle },
+): string {
   const type = enumWord(EventTypeSchema, event.type);
-  const cells = [
+  return [
     cell(timeText(event, style), "faint"),
     cell(type.padEnd(TYPE_WIDTH), toneOf(type)),
-    cell(aboutText(event)),
-    cell(pairsText(event.data), "faint"),
-  ].filter(({ text }) => text !== "");
-  const plain = cells.map(({ text }) => text).join("  ");
-  if (style.width !== undefined && Bun.stringWidth(plain) > style.width) return cut(plain, style.width);
-  return cells.map((one) => painted(one, style)).join("  ");
+    cell(aboutText(event, idText)),
+    cell(pairsText(mapped(event.data, idText)), "faint"),
+  ]
+    .filter(({ text }) => text !== "")
+    .map((one) => painted(one, style))
+    .join("  ");
+}
+
+type IdText = (id: string) => string;
+
+function mapped(data: Readonly<Record<string, string>>, text: IdText): Record<string, string> {
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, text(value)]));
 }
 
 /** The local time of the day on a terminal, where one watches; all of it where it may be read later. */
@@ -44,7 +60,7 @@ function timeText({ timestamp }: Event, { width }: TableStyle): string {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${ms}`;
 }
 
-function aboutText({ type, metadata, cursor }: Event): string {
+function aboutText({ type, metadata, cursor }: Event, idText: IdText): string {
   if (type === EventType.BOOKMARK) return `cursor=${cursor}`;
   if (metadata === undefined) return "";
   const { sessionId, containerId, taskId, agentId } = metadata;
@@ -52,8 +68,8 @@ function aboutText({ type, metadata, cursor }: Event): string {
   return pairsText(
     Object.fromEntries(
       [
-        ["session", sessionId],
-        ["container", containerId],
+        ["session", idText(sessionId)],
+        ["container", idText(containerId)],
         ["task", taskId],
         ["agent", agentId],
         ["priority", metadata.priority === 0 || priority === "normal" ? "" : priority],
@@ -71,3 +87,6 @@ function toneOf(type: string): Tone {
 
 /** Of the longest type. */
 const TYPE_WIDTH = 18;
+
+/** Columns that have room for three whole ids. */
+const WIDE = 180;

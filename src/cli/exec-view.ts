@@ -12,10 +12,10 @@ import { enumWord, type TimeStyle, timeCell } from "./words.ts";
 
 export function execColumns(times: TimeStyle): readonly Column<Exec>[] {
   return [
-    { title: "ID", of: ({ id }) => cell(id) },
+    { title: "ID", of: ({ id }) => cell(id), isId: true },
     { title: "STATE", of: ({ state }) => stateCell(enumWord(ExecStateSchema, state)) },
     { title: "END", of: ({ end }) => endCell(end) },
-    { title: "CONTAINER", of: ({ containerId }) => cell(containerId) },
+    { title: "CONTAINER", of: ({ containerId }) => cell(containerId), isId: true },
     { title: "STARTED", of: ({ startedAt }) => timeCell(startedAt, times) },
     { title: "COMMAND", of: ({ command }) => cell(command.join(" "), "faint") },
   ];

@@ -111,7 +111,7 @@ export const messageGroup = group({
 
 function messageColumns(times: TimeStyle): readonly Column<Message>[] {
   return [
-    { title: "ID", of: ({ id }) => cell(id) },
+    { title: "ID", of: ({ id }) => cell(id), isId: true },
     { title: "STORED", of: ({ timestamp }) => timeCell(timestamp, times) },
     { title: "ROLE", of: ({ role }) => cell(enumWord(MessageRoleSchema, role)) },
     { title: "CONTENT", of: ({ content }) => cell(content) },

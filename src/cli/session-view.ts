@@ -12,7 +12,7 @@ import { enumWord, limitText, pairsText, type TimeStyle, timeCell } from "./word
 
 export function sessionColumns(times: TimeStyle): readonly Column<Session>[] {
   return [
-    { title: "ID", of: ({ id }) => cell(id) },
+    { title: "ID", of: ({ id }) => cell(id), isId: true },
     { title: "STATE", of: ({ state }) => stateCell(enumWord(SessionStateSchema, state)) },
     { title: "NAME", of: ({ metadata }) => cell(metadata?.name ?? "") },
     { title: "OWNER", of: ({ metadata }) => cell(metadata?.ownerId ?? "") },

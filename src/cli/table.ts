@@ -4,6 +4,8 @@ export interface Column<Item> {
   /** In capitals. */
   readonly title: string;
   readonly of: (item: Item) => Cell;
+  /** It holds ids, which may be shortened where there is little room. */
+  readonly isId?: true;
 }
 
 export interface TableStyle {
@@ -20,7 +22,33 @@ export function table<Item>(
 ): string {
   const rows = [...items].map((item) => columns.map((column) => column.of(item)));
   if (style.headers) rows.unshift(columns.map(({ title }) => cell(title, "strong")));
-  return aligned(rows, style);
+  const ids = columns.flatMap(({ isId }, index) => (isId === true ? [index] : []));
+  return aligned(fitted(rows, { ids, width: style.width }), style);
+}
+
+/** The rows with ids as short as it takes for the last column to say something: first those of other things, then all. */
+function fitted(
+  rows: readonly (readonly Cell[])[],
+  { ids, width }: { readonly ids: readonly number[]; readonly width: number | undefined },
+): readonly (readonly Cell[])[] {
+  if (width === undefined) return rows;
+  const shortened = (indexes: readonly number[]) =>
+    rows.map((row) =>
+      row.map((one, index) => (indexes.includes(index) ? { ...one, text: shortId(one.text) } : one)),
+    );
+  const candidates = [rows, shortened(ids.slice(1)), shortened(ids)];
+  return candidates.find((candidate) => neededWidth(candidate) <= width) ?? shortened(ids);
+}
+
+function neededWidth(rows: readonly (readonly Cell[])[]): number {
+  const widths = widthsOf(rows);
+  const last = widths.pop() ?? 0;
+  return widths.reduce((sum, width) => sum + width + GAP, Math.min(last, GOOD_LAST_WIDTH));
+}
+
+/** An id's beginning: the millisecond that it was made in, which commands find it by as well. */
+export function shortId(id: string): string {
+  return UUID.test(id) ? id.slice(0, SHORT_ID_LENGTH) : id;
 }
 
 /** A label and its value on each line. */
@@ -32,13 +60,18 @@ export function details(rows: readonly (readonly [label: string, value: Cell])[]
 }
 
 function aligned(rows: readonly (readonly Cell[])[], style: TableStyle): string {
+  const widths = widthsOf(rows);
+  return rows.map((row) => `${line(row, { widths, style })}\n`).join("");
+}
+
+function widthsOf(rows: readonly (readonly Cell[])[]): number[] {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, { text }] of row.entries()) {
       widths[index] = Math.max(widths[index] ?? 0, Bun.stringWidth(text));
     }
   }
-  return rows.map((row) => `${line(row, { widths, style })}\n`).join("");
+  return widths;
 }
 
 function line(
@@ -80,3 +113,11 @@ const GAP = 2;
 
 /** A last column narrower than this says nothing. */
 const MIN_LAST_WIDTH = 12;
+
+/** With so much of its last column a row says what there is to know. */
+const GOOD_LAST_WIDTH = 24;
+
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/;
+
+/** Of `01a21e39-3ac2-…`. */
+const SHORT_ID_LENGTH = 13;

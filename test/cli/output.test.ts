@@ -78,6 +78,23 @@ test("table() cuts the last column to the terminal's width, and nothing else", (
   expect(table(["short"], { columns, style })).toBe("0192f3a4  short\n");
 });
 
+test("table() shortens ids where the last column would say too little, those of other things first", () => {
+  const ids = { id: "01a21e39-3ac2-77f1-ac03-81b7c8a1e042", other: "01a21e30-34bb-73ff-9b63-2381e362dee2" };
+  const columns = [
+    { title: "ID", of: ({ id }: typeof ids) => cell(id), isId: true as const },
+    { title: "OTHER", of: ({ other }: typeof ids) => cell(other), isId: true as const },
+    { title: "TEXT", of: () => cell("what a long message it is") },
+  ];
+  const shown = (width: number | undefined) =>
+    table([ids], { columns, style: { headers: false, colours: false, width } });
+  const text = "what a long message it is";
+  expect(shown(undefined)).toBe(`${ids.id}  ${ids.other}  ${text}\n`);
+  expect(shown(101)).toBe(`${ids.id}  ${ids.other}  ${text}\n`);
+  expect(shown(99)).toBe(`${ids.id}  01a21e30-34bb  ${text}\n`);
+  expect(shown(76)).toBe(`01a21e39-3ac2  01a21e30-34bb  ${text}\n`);
+  expect(shown(44)).toBe("01a21e39-3ac2  01a21e30-34bb  what a long m…\n");
+});
+
 test("printable() shows what a terminal would obey", () => {
   expect(printable("a\u001b]0;owned\u0007b\r\n\u009b2J\u202edcba\ud800")).toBe(
     "a\\u001b]0;owned\\u0007b\\r\\n\\u009b2J\\u202edcba\ufffd",
