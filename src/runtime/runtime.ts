@@ -76,7 +76,8 @@ export interface Runtime extends AsyncDisposable {
   /**
    * Unpacks an uncompressed tar archive into a folder of a container, running or not; nothing in it gets outside the
    * container. The archive is read as fast as the engine takes it, and not to its end when the signal aborts or the engine
-   * refuses. INVALID_ARGUMENT when it is none; FAILED_PRECONDITION when it can't be written there (read-only, not a folder).
+   * refuses. NOT_FOUND: container or folder. INVALID_ARGUMENT when it is none; FAILED_PRECONDITION when it can't be
+   * written there (read-only, not a folder).
    */
   copyIn(
     id: RuntimeId,
@@ -132,6 +133,8 @@ export interface Capabilities {
   readonly keepsStartError: boolean;
   /** Whether it is sure to tell when memory was not enough, by the action `oom` and by `oomKilled`. */
   readonly tellsOom: boolean;
+  /** Whether copyOut() of a link gives the link; else what it leads to, and one that leads nowhere is not there. */
+  readonly copiesLinks: boolean;
 }
 
 export interface ContainerSpec {

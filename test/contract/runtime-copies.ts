@@ -62,9 +62,11 @@ export function copyContract(subject: Subject): void {
       linkTarget: "",
     });
     expect(await runtime.stat(id, "/tmp/box/link", soon())).toMatchObject({
+      name: "link",
       kind: "link",
       linkTarget: "/tmp/box/ß file",
     });
+    expect(await runtime.stat(id, "/", soon())).toMatchObject({ name: "/", kind: "folder", linkTarget: "" });
     const found = await untar(await runtime.copyOut(id, "/tmp/box", soon()));
     expect(
       found.map(([{ name, type }, content]) => [name.replace(/\/$/, ""), type, content]).toSorted(),
@@ -73,6 +75,35 @@ export function copyContract(subject: Subject): void {
       ["box/link", "symlink", ""],
       ["box/ß file", "file", "content\n"],
     ]);
+  });
+
+  test("copyOut() of a link gives the link, and stat() knows one that leads nowhere, where the engine copies links", async () => {
+    const { runtime } = subject;
+    const { copiesLinks } = await subject.capabilities();
+    const id = await subject.created(subject.script(FOREVER));
+    const archive = tar([
+      [{ name: "file" }, "content"],
+      [{ name: "link", type: "symlink", linkname: "file" }, ""],
+      [{ name: "broken", type: "symlink", linkname: "nowhere" }, ""],
+    ]);
+    await runtime.copyIn(id, into, archive, soon());
+    const copied = async (name: string) =>
+      (await untar(await runtime.copyOut(id, `/tmp/${name}`, soon()))).map(([{ name, type }, content]) => [
+        name,
+        type,
+        content,
+      ]);
+    expect(await copied("link")).toEqual([
+      copiesLinks ? ["link", "symlink", ""] : ["link", "file", "content"],
+    ]);
+    const broken = await runtime.stat(id, "/tmp/broken", soon());
+    if (copiesLinks) {
+      expect(broken).toMatchObject({ name: "broken", kind: "link", linkTarget: "/tmp/nowhere" });
+      expect(await copied("broken")).toEqual([["broken", "symlink", ""]]);
+    } else {
+      expect(broken).toBeUndefined();
+      expect((await failure(copied("broken"))).kind).toBe("not_found");
+    }
   });
 
   test("stat() and copyOut() of what is not there, and all of no container", async () => {
@@ -87,6 +118,7 @@ export function copyContract(subject: Subject): void {
       () => runtime.copyIn(NOBODY, into, tar([]), soon()),
     ];
     for (const call of calls) expect((await failure(call())).kind).toBe("not_found");
+    expect(await runtime.stat(id, "/nothing", soon())).toBeUndefined();
   });
 
   test("a path can't leave the container", async () => {
@@ -102,12 +134,17 @@ export function copyContract(subject: Subject): void {
     expect(await Bun.file("/tmp/escaped").exists()).toBe(false);
   });
 
-  test("copyIn() keeps a file from taking a folder's place unless it is told so", async () => {
+  test("copyIn() keeps a file from taking a folder's place, and the other way round, unless it is told so", async () => {
     const { runtime } = subject;
     const id = await subject.created(subject.script(FOREVER));
     await runtime.copyIn(id, into, tar([[{ name: "place", type: "directory" }, ""]]), soon());
     const file = () => tar([[{ name: "place" }, "file"]]);
-    expect((await failure(runtime.copyIn(id, into, file(), soon()))).kind).toBe("failed_precondition");
+    const folder = () => tar([[{ name: "file", type: "directory" }, ""]]);
+    await runtime.copyIn(id, into, tar([[{ name: "file" }, "file"]]), soon());
+    for (const archive of [file(), folder()])
+      expect((await failure(runtime.copyIn(id, into, archive, soon()))).kind).toBe("failed_precondition");
+    expect((await runtime.stat(id, "/tmp/place", soon()))?.kind).toBe("folder");
+    expect((await runtime.stat(id, "/tmp/file", soon()))?.kind).toBe("file");
     await runtime.copyIn(id, { ...into, overwrite: "anything" }, file(), soon());
     expect((await runtime.stat(id, "/tmp/place", soon()))?.kind).toBe("file");
   });

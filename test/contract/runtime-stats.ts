@@ -39,7 +39,9 @@ export function statsContract(subject: Subject): void {
       expect(refused.message).toStartWith(`Cannot measure container "${id.slice(0, 12)}": `);
     }
     const nobody = "f".repeat(64) as RuntimeId; // as: an id of the right form
-    expect((await failure(runtime.stats(nobody, soon()))).kind).toBe("not_found");
+    const unknown = await failure(runtime.stats(nobody, soon()));
+    expect(unknown.kind).toBe("not_found");
+    expect(unknown.message).toMatch(/^Cannot measure container "f{12}": \S/);
     const gone = AbortSignal.abort();
     expect((await failure(runtime.stats(ended, gone))).kind).toBe("cancelled");
   });

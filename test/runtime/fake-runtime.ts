@@ -115,7 +115,7 @@ export class FakeRuntime implements Runtime {
       engineId: this.#engineId,
       cpus: 2,
       memoryBytes: 2 ** 33,
-      capabilities: { logTimeMs: 1, keepsStartError: true, tellsOom: true },
+      capabilities: { logTimeMs: 1, keepsStartError: true, tellsOom: true, copiesLinks: true },
     };
   }
 

@@ -27,7 +27,10 @@ export async function statPath(
   answer.destroy();
   const header = answer.headers["x-docker-container-path-stat"];
   const read = Stat.safeParse(parsed(typeof header === "string" ? header : ""));
-  if (read.success) return statOf(read.data);
+  if (read.success) {
+    const { pathName } = await engine.dialect(doing, signal);
+    return statOf({ ...read.data, name: pathName(path, read.data.name) });
+  }
   throw unreachable({ doing, endpoint: engine.endpoint.name }, "it does not say what is there", read.error);
 }
 
@@ -37,9 +40,13 @@ export async function copyIn(
   { path, overwrite, archive }: CopyInto & { readonly archive: AsyncIterable<Uint8Array> },
   signal: AbortSignal,
 ): Promise<void> {
+  const doing = `copy into "${path}" in ${named(id)}`;
+  const { makesFolders } = await engine.dialect(doing, signal);
+  if (makesFolders && (await statPath(engine, id, path, signal)) === undefined)
+    throw new Failure("not_found", `Cannot ${doing}: there is no such folder`);
   await engine.send(
     {
-      doing: `copy into "${path}" in ${named(id)}`,
+      doing,
       method: "PUT",
       path: `${pathOf(id)}/archive`,
       query: { path, ...(overwrite === "anything" ? {} : { noOverwriteDirNonDir: 1 }) },
@@ -123,6 +130,7 @@ function statOf({ name, size, mode, mtime, linkTarget }: z.infer<typeof Stat>): 
     size: Math.max(0, size),
     mode: (mode % 0o1000) + special,
     modifiedAt: Math.max(0, Math.floor(Date.parse(mtime)) || 0),
-    linkTarget,
+    // Of what is no link some engines give its own path.
+    linkTarget: kind === "link" ? linkTarget : "",
   };
 }

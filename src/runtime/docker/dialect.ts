@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { IncomingHttpHeaders } from "node:http";
+import { posix } from "node:path";
 import { z } from "zod";
 import type { FailureKind } from "../../failure.ts";
 import type { Capabilities, FactState } from "../runtime.ts";
@@ -24,6 +25,10 @@ export interface Dialect {
   readonly refusals: readonly (readonly [words: RegExp, kind: FailureKind])[];
   /** How its words begin where the output of a command should be that it could not start. */
   readonly execRefusal: RegExp;
+  /** The last name of a path, from what the engine calls the thing that is there. */
+  pathName(path: string, said: string): string;
+  /** Whether it makes the folder that an archive is unpacked into where there is none. */
+  readonly makesFolders: boolean;
   /** Whether its measurements say how many processes a container may have. */
   readonly measuresPidsLimit: boolean;
   /** The words with which it refuses to remove a network that has containers. */
@@ -64,7 +69,7 @@ export function dialectOf(headers: IncomingHttpHeaders, endpoint: Endpoint): Dia
 
 export const DOCKER: Dialect = {
   name: "docker",
-  capabilities: { logTimeMs: 1, keepsStartError: true, tellsOom: true },
+  capabilities: { logTimeMs: 1, keepsStartError: true, tellsOom: true, copiesLinks: true },
   engineId: ({ ID }) => ID,
   imageName: (said) => said,
   // The log named `local` is bounded and of bytes; the other one keeps JSON text. Half is dropped when both files are full.
@@ -75,6 +80,8 @@ export const DOCKER: Dialect = {
   ulimits: [],
   refusals: [],
   execRefusal: /^(?:OCI runtime exec failed|unable to find (?:user|group) )/,
+  pathName: (_path, said) => said,
+  makesFolders: false,
   measuresPidsLimit: true,
   networkInUse: /active endpoints/i,
   hasOurClock: false,
@@ -101,7 +108,7 @@ function podman(endpoint: Endpoint): Dialect {
   return {
     ...DOCKER,
     name: "podman",
-    capabilities: { logTimeMs: 1000, keepsStartError: false, tellsOom: false },
+    capabilities: { logTimeMs: 1000, keepsStartError: false, tellsOom: false, copiesLinks: false },
     // Its ID is another one in every answer.
     engineId: ({ Name, DockerRootDir }) => `${Name}:${DockerRootDir}`,
     // It takes short names for Docker Hub's, and writes them out.
@@ -114,10 +121,14 @@ function podman(endpoint: Endpoint): Dialect {
       [/that name is already in use$|network already exists$/, "already_exists"],
       [/network not found$/, "not_found"],
       [/container state improper$|is being used$/, "failed_precondition"],
+      [/\bcopier: put: .*: file exists$/s, "failed_precondition"],
       [/: invalid argument$|invalid reference format$/, "invalid_argument"],
     ],
     execRefusal:
       /^Error: (?:(?:runc|crun|runsc|kata): |unable to find (?:user|group) |.*no matching entries in )/,
+    // A link is called what it leads to, and the root `.`.
+    pathName: (path) => posix.basename(path) || "/",
+    makesFolders: true,
     measuresPidsLimit: false,
     networkInUse: /network is being used/,
     // It takes a second and more to say what time it is, as it looks for all of its parts first.

@@ -25,7 +25,7 @@ export function engineFailure(
   if (error instanceof Failure) return error;
   const refusal = readRefusal(error);
   if (refusal === undefined) return unreachable(at, whyUnreachable(error), error);
-  const words = plainWords(refusal.words);
+  const words = plainWords(refusal.words) || `the engine gives no reason (${refusal.status})`;
   if (WANTS_TLS.test(words)) return unreachable(at, "it takes TLS alone: set DOCKER_TLS_VERIFY", error);
   const spoken = refusals.find(([fits]) => fits.test(refusal.words.trim()));
   const kind = spoken?.[1] ?? refusalKind(refusal.status, words, kinds);
@@ -92,6 +92,8 @@ const PREAMBLE = new RegExp(
     "container create: ",
     "running container create option: ",
     "creating container storage: ",
+    "error during bulk transfer for copier\\.request\\{.*\\}: (?=copier: )",
+    'copier: put: (?:error creating (?:\\w+ at )?"[^"]*": )?',
   ].join("|")})`,
   "i",
 );

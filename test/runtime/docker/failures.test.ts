@@ -16,6 +16,10 @@ test("plainWords() keeps the words that tell what is wrong", () => {
   const old =
     'OCI runtime create failed: container_linux.go:380: starting container process caused: exec: "x": denied: unknown';
   expect(plainWords(old)).toBe('exec: "x": denied');
+  const copy =
+    'error during bulk transfer for copier.request{Root:"/", Rename:map[string]string(nil), RemoveOptions:{All:false}}: ' +
+    'copier: put: error creating "/tmp/x": copier: put: error creating file at "/tmp/x": open /tmp/x: file exists';
+  expect(plainWords(copy)).toBe("open /tmp/x: file exists");
   expect(plainWords("Container 1f is paused")).toBe("Container 1f is paused");
   expect(plainWords(`No such container: ${"ab".repeat(32)}`)).toBe("No such container: abababababab");
 });
@@ -30,6 +34,9 @@ test("engineFailure() maps what the engine refuses", () => {
   expect(kind(500, "write /var/lib/docker: no space left on device")).toBe("resource_exhausted");
   expect(kind(500, "something broke")).toBe("unavailable");
   expect(kind(503, "starting up")).toBe("unavailable");
+  expect(engineFailure(refusal(404, ""), AT).message).toBe(
+    'Cannot start container "4f1c": the engine gives no reason (404)',
+  );
   expect(engineFailure(refusal(409, "name taken"), AT, { kinds: { 409: "already_exists" } }).kind).toBe(
     "already_exists",
   );

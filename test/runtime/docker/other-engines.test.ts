@@ -61,7 +61,7 @@ test("info() knows Podman by its answer to a ping", async () => {
     engineId: "host:/storage",
     cpus: 2,
     memoryBytes: 1024,
-    capabilities: { logTimeMs: 1000, keepsStartError: false, tellsOom: false },
+    capabilities: { logTimeMs: 1000, keepsStartError: false, tellsOom: false, copiesLinks: false },
   });
 });
 
