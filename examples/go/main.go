@@ -1,5 +1,6 @@
-// What a program that runs agents does with baaaht: a session, a container, a command in it with input and output, the
-// log of all of it over a connection that breaks, and errors that say what is wrong.
+// What a program that runs agents does with baaaht: a session, a container, a command in it with input and output, one
+// that outlives its call, files in and out, a pause, what it uses, the log of all of it over a connection that breaks, and
+// errors that say what is wrong.
 //
 //	go generate                                    # makes gen/ from ../../proto; after `bun install` in ../..
 //	go run . -socket /tmp/baaaht-grpc.sock -image python:3.11
@@ -104,6 +105,20 @@ func run(socket, image string) error {
 		return err
 	}
 	fmt.Printf("exec: %q, ended with %d\n", output, end.GetExited().GetCode())
+
+	id := container.ContainerId
+	if err := leaveAndJoin(ctx, client, id); err != nil {
+		return err
+	}
+	if err := copyOut(ctx, client, id, "/tmp/news"); err != nil {
+		return err
+	}
+	if err := freeze(ctx, client, id); err != nil {
+		return err
+	}
+	if err := weigh(ctx, client, id); err != nil {
+		return err
+	}
 
 	_, err = client.SendMessage(ctx, &orchestratorv1.SendMessageRequest{
 		SessionId: created.SessionId,

@@ -1,5 +1,6 @@
-"""What a program that runs agents does with baaaht: a session, a container, a command in it with input and output, the
-log of all of it over a connection that breaks, and errors that say what is wrong.
+"""What a program that runs agents does with baaaht: a session, a container, a command in it with input and output, one
+that outlives its call, files in and out, a pause, what it uses, the log of all of it over a connection that breaks, and
+errors that say what is wrong.
 
     pip install -r requirements.txt
     ./generate.sh                                  # makes gen/ from ../../proto
@@ -7,8 +8,10 @@ log of all of it over a connection that breaks, and errors that say what is wron
 """
 
 import argparse
+import io
 import pathlib
 import sys
+import tarfile
 import threading
 import time
 import uuid
@@ -90,6 +93,21 @@ def run(channel: grpc.Channel, socket: str, image: str) -> None:
     output, end = execute(client, start, b"from python\n")
     print(f"exec: {output!r}, ended with {end.exited.code}")
 
+    leave_and_join(client, made.container_id)
+    copy_out(client, made.container_id, "/tmp/news")
+
+    paused = client.PauseContainer(api.PauseContainerRequest(container_id=made.container_id), timeout=10)
+    resumed = client.ResumeContainer(api.ResumeContainerRequest(container_id=made.container_id), timeout=10)
+    print(f"pause: {api.ContainerState.Name(paused.state)}, {api.ContainerState.Name(resumed.state)}")
+
+    # The first of the readings that would come once a second.
+    readings = client.StreamContainerStats(
+        api.StreamContainerStatsRequest(container_id=made.container_id, interval_ns=1_000_000_000)
+    )
+    usage = next(readings).usage
+    readings.cancel()
+    print(f"stats: {usage.pids_count} processes, {usage.memory_usage >> 10} KiB of {usage.memory_limit >> 10} KiB")
+
     hello = api.Message(role=api.MESSAGE_ROLE_USER, content="Hello, orchestrator!")
     client.SendMessage(api.SendMessageRequest(session_id=session_id, message=hello), timeout=10)
 
@@ -125,6 +143,57 @@ def execute(client, start: api.ExecStart, stdin: bytes) -> tuple[bytes, api.Exec
         if frame.HasField("end"):  # exactly one, after all output
             end = frame.end
     return stdout, end
+
+
+def leave_and_join(client, container_id: str) -> None:
+    """Starts a command that outlives its call, loses the call, and joins the command where it was lost. The offset behind
+    the last byte is all that has to be remembered."""
+    start = api.ExecStart(
+        container_id=container_id,
+        command=["sh", "-c", "echo one; until [ -e /tmp/news ]; do sleep 0.1; done; cat /tmp/news; exit 5"],
+        detach_on_disconnect=True,
+    )
+    exec_id, before, offset = "", b"", 0
+    call = client.ExecContainer(iter([api.ExecContainerRequest(start=start)]), timeout=CALL_TIMEOUT)
+    for frame in call:
+        exec_id = frame.started.exec_id or exec_id
+        before = frame.stdout
+        offset = frame.offset + len(before)
+        if before:
+            break
+    call.cancel()
+
+    copy_in(client, container_id, "news", b"two\n")
+    after, end = b"", None
+    attach = api.AttachExecRequest(start=api.AttachStart(exec_id=exec_id, offset=offset))
+    for frame in client.AttachExec(iter([attach]), timeout=CALL_TIMEOUT):
+        after += frame.stdout
+        if frame.HasField("end"):
+            end = frame.end
+    print(f"attach: {before!r}, then from byte {offset} {after!r}, ended with {end.exited.code}")
+
+
+def copy_in(client, container_id: str, name: str, text: bytes) -> None:
+    """Makes a file in /tmp of a container: the frames are a tar archive, cut anywhere, of at most 1 MiB each."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    start = api.CopyToContainerStart(container_id=container_id, path="/tmp")
+    frames = [api.CopyToContainerRequest(start=start), api.CopyToContainerRequest(data=archive.getvalue())]
+    client.CopyToContainer(iter(frames), timeout=CALL_TIMEOUT)
+
+
+def copy_out(client, container_id: str, path: str) -> None:
+    """Reads a file of a container. Nothing is written here, so that the archive's names can't do harm."""
+    frames = client.CopyFromContainer(
+        api.CopyFromContainerRequest(container_id=container_id, path=path), timeout=CALL_TIMEOUT
+    )
+    stat = next(frames).stat
+    with tarfile.open(fileobj=io.BytesIO(b"".join(frame.data for frame in frames))) as tar:
+        text = tar.extractfile(tar.next()).read()
+    print(f"copy: {stat.name} of {stat.size} bytes, {text!r}")
 
 
 def watch(socket: str, session_id: str, events: list[api.Event]) -> None:

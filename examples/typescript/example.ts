@@ -1,5 +1,5 @@
 // What the client library of this repository makes of the main job: a session, a container, a command in it with input
-// and output, and a watch that resumes by itself. Another program may as well generate a client from proto/.
+// and output, a pause, what it uses, and a watch that resumes by itself. Another program may as well generate a client from proto/.
 //
 //   bun examples/typescript/example.ts /tmp/baaaht-grpc.sock python:3.12
 
@@ -28,6 +28,14 @@ await using output = orchestrator.execContainer(frames("from typescript\n"));
 for await (const { payload } of output) {
   if (payload.case === "stdout") process.stdout.write(payload.value);
   if (payload.case === "end") show("ended:", toJsonString(ExecEndSchema, payload.value));
+}
+
+await orchestrator.pauseContainer({ containerId });
+await orchestrator.resumeContainer({ containerId });
+await using readings = orchestrator.streamContainerStats({ containerId, intervalNs: 1_000_000_000n });
+for await (const { usage } of readings) {
+  show("processes:", String(usage?.pidsCount));
+  break; // ends the stream
 }
 
 try {

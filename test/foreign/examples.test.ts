@@ -25,6 +25,10 @@ function shown(language: string, words: { readonly notFound: string; readonly in
     /^session: SESSION_STATE_ACTIVE$/m,
     /^container: CONTAINER_STATE_RUNNING$/m,
     new RegExp(String.raw`^exec: .*hello\\nFROM ${language}\\n.*, ended with 3$`, "m"),
+    /^attach: b?.one\\n., then from byte 4 b?.two\\n., ended with 5$/m,
+    /^copy: news of 4 bytes, b?.two\\n.$/m,
+    /^pause: CONTAINER_STATE_PAUSED, CONTAINER_STATE_RUNNING$/m,
+    /^stats: [1-9]\d* processes, [1-9]\d* KiB of 262144 KiB$/m,
     new RegExp(
       `^error: ${words.notFound}: Cannot get session .*\n  reason SESSION_NOT_FOUND of baaaht$`,
       "m",
@@ -32,7 +36,7 @@ function shown(language: string, words: { readonly notFound: string; readonly in
     new RegExp(`^error: ${words.invalid}: .*\n  field config.max_containers is -1; .*$`, "m"),
     /^session: SESSION_STATE_CLOSED$/m,
     // Two events a connection.
-    /^watch: 10 events over 5 connections$/m,
+    /^watch: 14 events over 7 connections$/m,
     /^ {2}EVENT_TYPE_SESSION_CREATED by orchestrator.grpc/m,
     /^ {2}EVENT_TYPE_EXEC_FINISHED by orchestrator.grpc .*exit_code\W+3/m,
     /^ {2}EVENT_TYPE_CONTAINER_REMOVED by orchestrator.grpc/m,
@@ -41,7 +45,7 @@ function shown(language: string, words: { readonly notFound: string; readonly in
 }
 
 test(
-  "examples/go does a session, a container, an exec and a watch that resumes",
+  "examples/go does all that a program does with a container, and a watch that resumes",
   async () => {
     const { go } = programs;
     const cwd = join(examples, "go");
@@ -61,7 +65,7 @@ test(
 );
 
 test(
-  "examples/python does a session, a container, an exec and a watch that resumes",
+  "examples/python does all that a program does with a container, and a watch that resumes",
   async () => {
     const { python } = programs;
     const cwd = join(examples, "python");
@@ -78,7 +82,7 @@ test(
 );
 
 test(
-  "examples/typescript does a session, a container, an exec and a watch over the client library",
+  "examples/typescript does a session, a container, an exec, a pause, a reading and a watch over the client library",
   async () => {
     const cwd = join(examples, "..");
     const printed = await succeed(
@@ -86,6 +90,7 @@ test(
       { cwd },
     );
     expect(printed).toStartWith('hello\nFROM TYPESCRIPT\nended: {"exited":{"code":3},');
+    expect(printed).toMatch(/^processes: [1-9]\d*$/m);
     expect(printed).toContain('error: not_found Cannot get session "nobody"');
     expect(printed).toEndWith('EVENT_TYPE_SESSION_CLOSED {"reason":"the example is over"}\n');
   },
