@@ -165,6 +165,26 @@ function stopping(subject: Subject): void {
     expect((await failure(runtime.resume(id, soon()))).kind).toBe("failed_precondition");
     await runtime.remove(id, soon());
   });
+
+  test("pause() while commands are started freezes the container, and loses none of them", async () => {
+    const { runtime } = subject;
+    const id = await subject.started(subject.script(FOREVER));
+    for (let round = 0; round < 3; round++) {
+      const commands = [subject.run(id, ["echo", "one"]), subject.run(id, ["echo", "two"])];
+      const settled = Promise.allSettled(commands);
+      await runtime.pause(id, soon());
+      expect((await subject.facts(id)).state).toBe("paused");
+      await runtime.resume(id, soon());
+      // One that came too late was refused.
+      for (const command of await settled)
+        expect(command).toMatchObject(
+          command.status === "fulfilled"
+            ? { value: { stdout: expect.stringMatching(/^(one|two)\n$/), outcome: { code: 0 } } }
+            : { reason: { kind: "failed_precondition" } },
+        );
+    }
+    await runtime.remove(id, soon());
+  });
 }
 
 function removing(subject: Subject): void {

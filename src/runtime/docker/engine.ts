@@ -8,6 +8,7 @@ import type { ZodType } from "zod";
 import { abortFailure, Failure } from "../../failure.ts";
 import { type Dialect, DOCKER, dialectOf } from "./dialect.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { ExecStarts } from "./exec-starts.ts";
 import { engineFailure, type RefusalKinds, unreachable } from "./failures.ts";
 
 /** One request to the engine. */
@@ -39,6 +40,7 @@ const IDLE_SOCKETS = 16;
  * engine no longer answers pings, and fails with a Failure that says what was being done.
  */
 export class Engine {
+  readonly execStarts = new ExecStarts();
   readonly #find: () => Endpoint;
   #endpoint: Endpoint;
   #hasAnswered = false;

@@ -8,6 +8,7 @@ import { signalNumber } from "../signal-number.ts";
 import { demux } from "./demux.ts";
 import type { Engine } from "./engine.ts";
 import { signalExec } from "./exec-signal.ts";
+import type { Begun } from "./exec-starts.ts";
 import { engineFailure, plainWords, unreachable } from "./failures.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { envList } from "./spec.ts";
@@ -22,6 +23,15 @@ export async function startExec(
   spec: ExecSpec,
   signal: AbortSignal,
 ): Promise<Exec> {
+  return await engine.execStarts.start(id, () => start(engine, id, spec, signal), signal);
+}
+
+async function start(
+  engine: Engine,
+  id: RuntimeId,
+  spec: ExecSpec,
+  signal: AbortSignal,
+): Promise<DockerExec> {
   const doing = `run a command in ${named(id)}`;
   const created = await engine.call(
     { doing, method: "POST", path: `${pathOf(id)}/exec`, body: execBody(spec) },
@@ -86,9 +96,10 @@ const ExecState = z.object({
   Pid: z.number().default(0),
 });
 
-class DockerExec implements Exec {
+class DockerExec implements Exec, Begun {
   readonly id: string;
   readonly output: AsyncIterable<OutputChunk>;
+  readonly closed: Promise<void>;
   readonly #engine: Engine;
   readonly #parts: ExecParts;
   readonly #path: string;
@@ -104,6 +115,24 @@ class DockerExec implements Exec {
     this.#parts = parts;
     this.#path = `/exec/${parts.execId}`;
     this.output = this.#read();
+    this.closed = new Promise((resolve) => {
+      if (parts.socket.closed) resolve();
+      else parts.socket.once("close", () => resolve());
+    });
+  }
+
+  async begun(signal: AbortSignal): Promise<void> {
+    const doing = `ask whether exec "${this.#shortId}" has begun`;
+    try {
+      for (const waitMs of [...START_WAITS, 0]) {
+        const { Running, ExitCode, Pid } = await this.#inspect(doing, signal);
+        if (Running ? Pid > 0 : typeof ExitCode === "number") return;
+        await pause(waitMs, signal);
+      }
+    } catch (error) {
+      // With its container it was forgotten as well.
+      if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+    }
   }
 
   async write(data: Uint8Array, signal: AbortSignal): Promise<void> {

@@ -128,10 +128,9 @@ export async function killContainer(
 }
 
 export async function pauseContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
-  await engine.act(
-    { doing: `pause ${named(id)}`, method: "POST", path: `${pathOf(id)}/pause`, kinds: STATE },
-    signal,
-  );
+  const doing = `pause ${named(id)}`;
+  const request = { doing, method: "POST", path: `${pathOf(id)}/pause`, kinds: STATE } as const;
+  await engine.execStarts.freeze(id, () => engine.act(request, signal), signal);
 }
 
 export async function resumeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
