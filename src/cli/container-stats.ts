@@ -137,6 +137,7 @@ async function measure({ client, watched, stop, intervalNs }: Measuring, take: T
       for await (const reading of readings) if ((await take.reading(reading)) === "enough") break;
       take.ended(containerId);
     } catch (error) {
+      if (stop.signal.aborted) throw error; // the last readings stay where they are
       take.ended(containerId);
       const kind = Failure.from(error)?.kind;
       const hasEnded = kind === "failed_precondition" || kind === "not_found";
