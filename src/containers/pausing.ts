@@ -72,7 +72,8 @@ async function turn(parts: ContainerParts, link: EngineLink, { id, call, to }: T
   );
   const { state } = seen.life;
   if (state === to) return seen;
-  const why = refusal === undefined || state === "running" ? "" : ` (${plainReason(refusal)})`;
+  // Of one that has ended the engine would say the same once more, by its own id.
+  const why = refusal === undefined || state !== "running" ? "" : ` (${plainReason(refusal)})`;
   throw new Failure("failed_precondition", `Cannot ${doing} "${id}": it is ${state}${why}`, {
     reason: "CONTAINER_NOT_RUNNING",
     metadata: { container_id: id, state },

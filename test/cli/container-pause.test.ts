@@ -23,5 +23,5 @@ test("container pause and resume say the state, and end with the code of what fa
   expect(await run("container", "stop", ids[1] ?? "", "--grace", "0")).toMatchObject({ exitCode: 0 });
   const refused = await run("container", "resume", ...ids);
   expect(refused).toMatchObject({ exitCode: 19, stdout: expect.stringContaining("running") });
-  expect(refused.stderr).toContain(`Cannot resume container "${ids[1]}": it is exited`);
+  expect(refused.stderr).toContain(`Cannot resume container "${ids[1]}": it is exited\n`);
 }, 60_000);

@@ -30,7 +30,7 @@ test("pause() and resume() of a container that has ended are FAILED_PRECONDITION
       kind: "failed_precondition",
       details: { reason: "CONTAINER_NOT_RUNNING", metadata: { state: "exited" } },
     });
-    expect(failure.message).toContain(`container "${id}": it is exited`);
+    expect(failure.message).toEndWith(`container "${id}": it is exited`);
   }
 });
 
@@ -56,4 +56,16 @@ test("pause() that the engine fails with an error of its own says so", async () 
   subject.runtime.failNext("pause", new Failure("unavailable", "Cannot pause: no"));
   expect((await thrown(() => subject.pausing.pause(id, subject.call()))).kind).toBe("unavailable");
   expect((await subject.row(id))?.life.state).toBe("running");
+});
+
+test("pause() that the engine refuses while the container runs on has the engine's reason", async () => {
+  await using subject = await domainSubject();
+  const { id } = await subject.create(await subject.session());
+  const refusal = new Failure(
+    "failed_precondition",
+    'Cannot pause container "x": nothing can be frozen here',
+  );
+  subject.runtime.failNext("pause", refusal);
+  const failure = await thrown(() => subject.pausing.pause(id, subject.call()));
+  expect(failure.message).toBe(`Cannot pause container "${id}": it is running (nothing can be frozen here)`);
 });
