@@ -61,6 +61,8 @@ enum { FLAG_TTY = 1, FLAG_STDIN = 2 };
 /* Most bytes of one frame to the server, and how much input is kept for a command that does not read. */
 #define CHUNK 65536
 #define MAX_FRAME (1 << 23)
+/* How long output may come after its command has ended, of a child that it has left, in milliseconds: as engines have it. */
+#define LINGER 2000
 
 /* ---- the kernel ---- */
 
@@ -309,6 +311,7 @@ struct job {
     u32 id;
     int used, pid, in, out, err, status; /* status: where execve's failure would be told */
     int exited, close_stdin;
+    long until;           /* when it has ended: so long its children are listened to, in milliseconds */
     ulong credit;         /* bytes of output that may still be sent */
     u8 *input;            /* CHUNK bytes, for input that the command has not read */
     ulong input_from, input_held;
@@ -342,6 +345,12 @@ static void free_job(struct job *job) {
     give_back(job->input, CHUNK);
     job->input = 0;
     job->used = 0;
+}
+
+static long now(void) {
+    long at[2] = {0, 0};
+    CALL(__NR_clock_gettime, 1 /* monotonic */, at, 0, 0, 0, 0);
+    return at[0] * 1000 + at[1] / 1000000;
 }
 
 static void nonblocking(int fd) { CALL(__NR_fcntl, fd, F_SETFL, O_NONBLOCK, 0, 0, 0); }
@@ -578,8 +587,27 @@ static void reap(int signals) {
             if (job->status >= 0) read_status(job); /* it may have told before it ended */
             if (!job->used) break;
             job->exited = 1;
+            job->until = now() + LINGER;
             send32(job->id, EXITED, (u32)status);
         }
+    }
+}
+
+/* Lets go of the output of a command that ended a while ago, when what it has written is sent. */
+static void let_go(struct job *job) {
+    int *fds[2] = {&job->out, &job->err};
+    for (int i = 0; i < 2; i++) {
+        if (*fds[i] < 0) continue;
+        nonblocking(*fds[i]);
+        u8 kind = i == 0 ? STDOUT : STDERR;
+        long left = CHUNK; /* as much as a pipe holds: who writes on and on is not waited for */
+        while (*fds[i] >= 0 && job->credit > 0 && left > 0) {
+            ulong before = job->credit;
+            read_output(job, fds[i], kind);
+            if (job->credit == before) break;
+            left -= (long)(before - job->credit);
+        }
+        if (job->credit > 0) close_fd(fds[i]);
     }
 }
 
@@ -604,20 +632,25 @@ static int serve(void) {
     for (;;) {
         int n = watch(fds, 0, 0, POLLIN);
         n = watch(fds, n, signals, POLLIN);
+        long wait = -1, at_once = now();
         for (int i = 0; i < MAX_JOBS; i++) {
             struct job *job = &jobs[i];
             if (!job->used) continue;
+            if (job->exited && job->until <= at_once) let_go(job);
             if (job->exited && job->out < 0 && job->err < 0) {
                 send_chunk(job->id, ENDED, 0);
                 free_job(job);
                 continue;
             }
+            /* One that waits for credit is woken by that. */
+            if (job->exited && job->until > at_once && (wait < 0 || job->until - at_once < wait)) wait = job->until - at_once;
             if (job->status >= 0) n = watch(fds, n, job->status, POLLIN);
             if (job->in >= 0 && job->input_held > 0) n = watch(fds, n, job->in, POLLOUT);
             if (job->out >= 0 && job->credit > 0) n = watch(fds, n, job->out, POLLIN);
             if (job->err >= 0 && job->credit > 0) n = watch(fds, n, job->err, POLLIN);
         }
-        if (CALL(__NR_ppoll, fds, n, 0, 0, 0, 0) < 0) continue;
+        long time[2] = {wait / 1000, wait % 1000 * 1000000};
+        if (CALL(__NR_ppoll, fds, n, wait < 0 ? 0 : time, 0, 0, 0) < 0) continue;
         for (int at = 2; at < n; at++) {
             if (!fds[at].revents) continue;
             for (int i = 0; i < MAX_JOBS; i++) {

@@ -19,6 +19,7 @@ test(
     const { orchestrator } = shared.client;
     const containerId = await shared.create();
     const frames: string[] = [];
+    let resuming: ReturnType<typeof orchestrator.resumeContainer> | undefined;
     const ticking = exec(
       shared.client,
       {
@@ -37,15 +38,17 @@ test(
             (await orchestrator.getContainer({ containerId })).container?.state === 3 ? "paused" : "",
           );
           await orchestrator.pauseContainer({ containerId }, LONG);
-          const resumed = await orchestrator.resumeContainer({ containerId }, LONG);
-          frames.push(resumed.state === ContainerState.RUNNING ? "running" : "");
+          // The command may end, and with it this input, before the answer is here.
+          resuming = orchestrator.resumeContainer({ containerId }, LONG);
+          await resuming;
         },
       },
     );
     const { ends } = await ticking;
     // The signal was sent while it was frozen, and it heard it when it went on.
     expect(ends[0]?.how.case === "exited" ? ends[0].how.value.code : ends[0]?.how).toBe(4);
-    expect(frames).toEqual(["paused", "running"]);
+    expect(frames).toEqual(["paused"]);
+    expect((await resuming)?.state).toBe(ContainerState.RUNNING);
     await orchestrator.resumeContainer({ containerId }, LONG);
     for (const type of [EventType.CONTAINER_PAUSED, EventType.CONTAINER_RESUMED]) {
       const event = await eventOf(
@@ -109,29 +112,6 @@ test(
     await orchestrator.pauseContainer({ containerId }, LONG);
     await orchestrator.closeSession({ sessionId }, LONG);
     expect((await thrown(() => orchestrator.getContainer({ containerId }))).kind).toBe("not_found");
-  },
-  TIMEOUT_MS,
-);
-
-test(
-  "a command whose time is over while its container is frozen ends as timed out",
-  async () => {
-    const { orchestrator } = shared.client;
-    const containerId = await shared.create();
-    const command = ["sh", "-c", "echo ready; while :; do sleep 0.05; done"];
-    const { ends } = await exec(
-      shared.client,
-      { containerId, command, timeoutNs: 1_000_000_000n },
-      {
-        input: async function* (heard) {
-          await heard("ready\n");
-          await orchestrator.pauseContainer({ containerId }, LONG);
-          yield { payload: { case: "closeStdin", value: {} } };
-        },
-      },
-    );
-    expect(ends.map(({ how }) => how.case)).toEqual(["timedOut"]);
-    await orchestrator.removeContainer({ containerId, force: true }, LONG);
   },
   TIMEOUT_MS,
 );

@@ -95,6 +95,14 @@ describe("a container made out of a prepared one", () => {
   });
 });
 
+test("a command that kills itself in a container made out of a prepared one has ended with 137", async () => {
+  await ready(warm.client);
+  const containerId = await warm.create();
+  const { ends } = await exec(warm.client, { containerId, command: ["sh", "-c", "kill -9 $$"] });
+  expect(ends).toMatchObject([{ how: { case: "exited", value: { code: 137 } } }]);
+  await warm.client.orchestrator.removeContainer({ containerId, force: true });
+});
+
 describe("CreateContainer with prepared containers", () => {
   test("refuses a command that is not there as ever, and leaves nothing", async () => {
     await ready(warm.client);

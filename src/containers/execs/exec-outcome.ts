@@ -1,7 +1,7 @@
 import { Bell } from "../../events/bell.ts";
 import { Failure } from "../../failure.ts";
 import type { Exec as Process, Runtime, RuntimeId } from "../../runtime/runtime.ts";
-import { type ContainerLife, isMade } from "../container.ts";
+import { type Container, isMade, startOf } from "../container.ts";
 import type { EndingWatch } from "../endings.ts";
 import type { ExecEnd } from "./exec.ts";
 import { type Killing, killExec } from "./exec-kill.ts";
@@ -10,7 +10,7 @@ import { type Killing, killExec } from "./exec-kill.ts";
 export interface Ended {
   readonly process: Process;
   readonly runtime: Runtime;
-  readonly container: { readonly runtimeId: RuntimeId; readonly life: ContainerLife };
+  readonly container: Pick<Container, "life" | "claimedAt"> & { readonly runtimeId: RuntimeId };
   readonly ending: EndingWatch;
   /** The signals that clients have sent, in order. */
   readonly signals: readonly { readonly name: string; readonly number: number }[];
@@ -106,8 +106,8 @@ async function containerEnd({ runtime, container, signal }: Ended): Promise<stri
     if (waitMs > 0) await new Bell().wait(waitMs);
     const facts = await runtime.inspect(container.runtimeId, signal);
     if (facts === undefined) return "its container was removed under it";
-    const { state, startedAt, exitCode, oomKilled } = facts;
-    if (state === "restarting" || (startedAt ?? null) !== before)
+    const { state, exitCode, oomKilled } = facts;
+    if (state === "restarting" || startOf(container, facts) !== before)
       return "its container was started anew under it";
     if (state === "exited" || state === "dead") {
       const why = oomKilled

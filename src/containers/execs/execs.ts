@@ -219,7 +219,7 @@ export class Execs {
         row,
         timeoutNs: start.timeoutNs,
         process,
-        life: container.life,
+        container,
         runtimeId,
         ending,
         ring: this.#rings.open(),

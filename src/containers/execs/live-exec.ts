@@ -3,7 +3,7 @@ import type { Instant } from "../../events/event.ts";
 import { abortFailure, Failure, invalid } from "../../failure.ts";
 import { longestTimerMs } from "../../longest-timer.ts";
 import type { Exec as Process, RuntimeId } from "../../runtime/runtime.ts";
-import type { ContainerLife } from "../container.ts";
+import type { Container } from "../container.ts";
 import type { EndingWatch } from "../endings.ts";
 import type { ContainerParts } from "../parts.ts";
 import { plainReason } from "../plain-reason.ts";
@@ -27,7 +27,8 @@ export interface LiveExecParts {
   readonly timeoutNs: bigint;
   readonly process: Process;
   /** The container as it was when the command was begun. */
-  readonly life: ContainerLife;
+  /** Its container as it was when it began. */
+  readonly container: Pick<Container, "life" | "claimedAt">;
   readonly runtimeId: RuntimeId;
   readonly ending: EndingWatch;
   readonly ring: ExecRing;
@@ -171,12 +172,12 @@ export class LiveExec {
   }
 
   async #facts(): Promise<Ended> {
-    const { process, parts, life, runtimeId, ending, timeoutNs } = this.#of;
+    const { process, parts, container, runtimeId, ending, timeoutNs } = this.#of;
     const stop = this.#stop.signal;
     return {
       process,
       runtime: parts.runtime,
-      container: { runtimeId, life },
+      container: { ...container, runtimeId },
       ending,
       signals: this.#signals,
       killing: await this.#killing,

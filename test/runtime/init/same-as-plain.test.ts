@@ -85,6 +85,24 @@ describe("a command that the init runs is what the engine's own is", () => {
     }
   });
 
+  test("in how long a child that it has left is listened to", async () => {
+    for (const left of [
+      "(sleep 0.3; echo late) & echo early",
+      "(sleep 300; echo never) & echo early",
+      "yes & echo early",
+    ]) {
+      const command = ["sh", "-c", left];
+      const [ours, plain] = [await subject.run(quick, command), await onPlain(command)];
+      const heard = ({ stdout, outcome }: typeof ours) => [
+        /early/.test(stdout),
+        /late/.test(stdout),
+        outcome,
+      ];
+      expect(heard(ours)).toEqual(heard(plain));
+      await subject.run(quick, ["sh", "-c", "killall yes sleep; exit 0"], { user: "root" });
+    }
+  }, 60_000);
+
   test("in how it is ended by a signal of its own", async () => {
     for (const name of ["KILL", "TERM", "SEGV"]) {
       const command = ["sh", "-c", `kill -${name} $$`];
