@@ -181,6 +181,7 @@ struct words {
     char *cwd;
     char **argv;
     char **envp;
+    ulong bytes; /* of the list that argv and envp lie in */
 };
 
 /* Whether `entry` has the name of `other`: the same up to the first '='. */
@@ -195,12 +196,13 @@ static int read_words(u8 *text, ulong n, int is_tty, struct words *words) {
     ulong argc = get32(text), given = get32(text + 4), own = 0;
     while (own_env[own]) own++;
     if (argc == 0 || argc > n || given > n) return EINVAL;
-    char **list = (char **)pages((argc + own + given + 4) * sizeof(char *));
+    words->bytes = (argc + own + given + 4) * sizeof(char *);
+    char **list = (char **)pages(words->bytes);
     if (!list) return ENOMEM;
+    words->argv = list;
     char *at = (char *)text + 8, *end = (char *)text + n;
     words->cwd = at;
     at += length(at) + 1;
-    words->argv = list;
     for (ulong i = 0; i < argc; i++) {
         if (at >= end) return EINVAL;
         list[i] = at;
@@ -398,9 +400,9 @@ static int open_ends(int is_tty, int with_stdin, u16 columns, u16 rows, int mine
         if (error) return error;
         mine[1] = ends[0];
         theirs[0] = theirs[1] = theirs[2] = ends[1];
-        long copy = with_stdin ? CALL(__NR_fcntl, ends[0], F_DUPFD_CLOEXEC, 3, 0, 0, 0) : -1;
-        mine[0] = copy < 0 ? -1 : (int)copy;
-        return 0;
+        if (!with_stdin) return 0;
+        mine[0] = (int)CALL(__NR_fcntl, ends[0], F_DUPFD_CLOEXEC, 3, 0, 0, 0);
+        return mine[0] < 0 ? -mine[0] : 0;
     }
     for (int i = 0; i < 3; i++) {
         if (i == 0 && !with_stdin) {
@@ -422,7 +424,7 @@ static void start(u32 id, u8 *body, ulong n) {
         if (!jobs[i].used) job = &jobs[i];
     int mine[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1}, status[2] = {-1, -1};
     int error = !job || job_of(id) ? EAGAIN : n < 9 ? EINVAL : 0, is_tty = 0, with_stdin = 0;
-    struct words words;
+    struct words words = {0, 0, 0, 0};
     u8 *input = 0;
     if (!error) {
         is_tty = body[0] & FLAG_TTY;
@@ -439,9 +441,10 @@ static void start(u32 id, u8 *body, ulong n) {
         if (pid == 0) run_child(&words, theirs, is_tty, status[1]);
         if (pid < 0) error = (int)-pid;
     }
-    for (int i = 0; i < 3; i++)
-        if (i == 0 || theirs[i] != theirs[0]) close_fd(&theirs[i]);
+    for (int i = 2; i >= 0; i--)
+        if (i == 0 || !is_tty) close_fd(&theirs[i]); /* a terminal's three are one */
     close_fd(&status[1]);
+    give_back((u8 *)words.argv, words.bytes);
     if (error) {
         for (int i = 0; i < 3; i++) close_fd(&mine[i]);
         close_fd(&status[0]);
@@ -449,8 +452,9 @@ static void start(u32 id, u8 *body, ulong n) {
         send32(id, FAILED, (u32)error);
         return;
     }
-    if (mine[0] >= 0) nonblocking(mine[0]);
-    if (is_tty) nonblocking(mine[1]);
+    /* Never blocking: what runs beside it may take from a pipe what poll has seen. */
+    for (int i = 0; i < 3; i++)
+        if (mine[i] >= 0) nonblocking(mine[i]);
     *job = (struct job){.id = id, .used = 1, .pid = (int)pid, .in = mine[0], .out = mine[1], .err = mine[2],
                         .status = status[0], .credit = get32(body + 5), .input = input};
     if (with_stdin) send32(id, STDIN_CREDIT, CHUNK);
@@ -598,7 +602,6 @@ static void let_go(struct job *job) {
     int *fds[2] = {&job->out, &job->err};
     for (int i = 0; i < 2; i++) {
         if (*fds[i] < 0) continue;
-        nonblocking(*fds[i]);
         u8 kind = i == 0 ? STDOUT : STDERR;
         long left = CHUNK; /* as much as a pipe holds: who writes on and on is not waited for */
         while (*fds[i] >= 0 && job->credit > 0 && left > 0) {

@@ -24,7 +24,7 @@ export async function removeOrForget(
 ): Promise<void> {
   const why = await whyNotRemoved(link, { call, remove });
   if (why === undefined) return;
-  using _held = await parts.locks.hold(id, call.signal);
+  // Whoever works on it and is stuck is not waited for: what is gone stays gone, whatever they find out.
   const container = await parts.store.get(containerTable, id);
   if (container === undefined) return;
   const reason = `it was abandoned by a call, since the engine did not remove it: ${why}`;

@@ -66,7 +66,10 @@ export function rejectContainer(
   const container = waitingOrApproved(loaded.container, { id, doing: "reject container" });
   if (container.life.state !== "waiting") throw notWaiting(container, "reject container");
   const said = reason === "" ? "it was rejected" : `it was rejected: ${reason}`;
-  const gone = forget({ ...loaded, container }, { ...observing, reason: said, type: "container_removed" });
+  const gone = forget(
+    { ...loaded, container, row: container },
+    { ...observing, reason: said, type: "container_removed" },
+  );
   const { image } = container.config;
   const refused = event(container, loaded.session, {
     ...observing,

@@ -1,7 +1,13 @@
 import type { Instant, NewEvent } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import type { ContainerFacts, ExecSpec, RuntimeId } from "../runtime/runtime.ts";
-import { type ResourceLimits, type Session, type SessionId, sessionEvent } from "../sessions/session.ts";
+import {
+  type ResourceLimits,
+  type Session,
+  type SessionId,
+  sessionEvent,
+  sessionTable,
+} from "../sessions/session.ts";
 import type { Table } from "../store/table.ts";
 
 export type ContainerId = string & { readonly __brand: "ContainerId" };
@@ -130,6 +136,14 @@ export function networkName(sessionId: SessionId): string {
 /** The engine's name of a session's volume: another session's of the same name is another volume. */
 export function volumeName(sessionId: SessionId, name: string): string {
   return `baaaht-${sessionId}-${name}`;
+}
+
+/** What a change of a container's row has to load: whether the row is still there, and its session. */
+export function loadedWith(container: Pick<Container, "id" | "sessionId">) {
+  return {
+    row: { table: containerTable, key: container.id },
+    session: { table: sessionTable, key: container.sessionId },
+  } as const;
 }
 
 /** When it was last started, as far as its session is concerned. */

@@ -13,6 +13,7 @@ import {
   containerTable,
   engineName,
   knownContainer,
+  loadedWith,
   madeContainer,
   openContainers,
 } from "./container.ts";
@@ -132,7 +133,7 @@ export class Containers {
     options: { readonly graceMs?: number | undefined },
     call: Call,
   ): Promise<ContainerView> {
-    this.#parts.copying.end(id);
+    using _noCopies = this.#parts.copying.end(id);
     using _held = await this.#parts.locks.hold(id, call.signal);
     const graceMs = options.graceMs ?? this.#parts.times.stopGraceMs;
     return this.#view(await this.#stopHeld(id, { graceMs, reason: "it was stopped by a call" }, call));
@@ -157,10 +158,8 @@ export class Containers {
       const remove = (within: Call) => this.remove(id, { how: "force" }, within);
       return await removeOrForget({ parts: this.#parts, link: this.link }, id, { call, remove });
     }
-    if (options.how === "force") {
-      this.#parts.copying.end(id);
-      await this.#endHolder(before, call);
-    }
+    using _noCopies = options.how === "force" ? this.#parts.copying.end(id) : undefined;
+    if (options.how === "force") await this.#endHolder(before, call);
     using _held = await this.#parts.locks.hold(id, call.signal);
     const container = await this.link.refreshHeld(id, call);
     if (container === undefined) return;
@@ -241,6 +240,7 @@ export class Containers {
 
   /** Stops and removes a container, whatever state it is in. */
   async #end(id: ContainerId, call: Call, reason: string): Promise<void> {
+    using _noCopies = this.#parts.copying.end(id);
     using _held = await this.#holdInTime(id, call);
     const container = await this.link.refreshHeld(id, call);
     if (container === undefined) return;
@@ -284,8 +284,8 @@ export class Containers {
     const endedBefore = facts.exitedAt !== undefined && facts.exitedAt < askedAt;
     const why = endedBefore ? { source: engineSource, reason: "" } : { source: callSource, reason };
     const observing = { at: clock(), actor, correlationId, ...why };
-    return await store.change({ session: { table: sessionTable, key: container.sessionId } }, ({ session }) =>
-      observe({ container, session }, facts, observing),
+    return await store.change(loadedWith(container), (loaded) =>
+      observe({ container, ...loaded }, facts, observing),
     );
   }
 

@@ -8,6 +8,7 @@ import type { ContainerId } from "./container.ts";
 export class CopiesUnderWay {
   readonly #most: number;
   readonly #copies = new Map<AbortController, ContainerId>();
+  readonly #ending = new Map<ContainerId, number>();
 
   /** @param most how many there may be at once */
   constructor(most: number) {
@@ -23,6 +24,7 @@ export class CopiesUnderWay {
         { reason: "TOO_MANY_COPIES", retryAfterMs: 1_000 },
       );
     }
+    if (this.#ending.has(id)) throw ended(id);
     const ending = new AbortController();
     this.#copies.set(ending, id);
     return {
@@ -31,13 +33,23 @@ export class CopiesUnderWay {
     };
   }
 
-  /** Ends all copies of a container that is being ended itself. */
-  end(id: ContainerId): void {
-    const reason = new Failure(
-      "aborted",
-      `Cannot go on with the copy: container "${id}" is being stopped or removed`,
-      { reason: "CONTAINER_ENDING", metadata: { container_id: id } },
-    );
-    for (const [copy, of] of this.#copies) if (of === id) copy.abort(reason);
+  /** Ends all copies of a container that is being ended itself, and refuses new ones until this is disposed. */
+  end(id: ContainerId): Disposable {
+    this.#ending.set(id, (this.#ending.get(id) ?? 0) + 1);
+    for (const [copy, of] of this.#copies) if (of === id) copy.abort(ended(id));
+    return {
+      [Symbol.dispose]: () => {
+        const others = (this.#ending.get(id) ?? 1) - 1;
+        if (others === 0) this.#ending.delete(id);
+        else this.#ending.set(id, others);
+      },
+    };
   }
+}
+
+function ended(id: ContainerId): Failure {
+  return new Failure("aborted", `Cannot copy: container "${id}" is being stopped or removed`, {
+    reason: "CONTAINER_ENDING",
+    metadata: { container_id: id },
+  });
 }

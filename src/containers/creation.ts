@@ -12,6 +12,7 @@ import {
   containerTable,
   engineName,
   knownContainer,
+  loadedWith,
   openContainers,
   type PullPolicy,
 } from "./container.ts";
@@ -214,18 +215,20 @@ export class Creation {
   }
 
   async #make(intent: NewIntent, how: Making, call: Call): Promise<Container> {
-    const { store, clock } = this.#parts;
-    const claimed = await how.claim?.become(intent.hardened, call.signal);
+    const { store, clock, times } = this.#parts;
+    const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
+    const claimed = await how.claim?.become(intent.hardened, within);
     const { facts, attached } =
       claimed ?? (await makeInEngine(this.#parts, { ...intent, ...how, source: callSource }, call));
     const container = claimed === undefined ? intent.container : { ...intent.container, claimedAt: clock() };
     try {
       const { actor, correlationId } = call;
       const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
-      const made = await store.change(
-        { session: { table: sessionTable, key: container.sessionId } },
-        ({ session }) => observe({ container, session }, facts, observing),
+      const made = await store.change(loadedWith(container), (loaded) =>
+        observe({ container, ...loaded }, facts, observing),
       );
+      if (made.life.state === "creating")
+        throw new Failure("aborted", `Cannot create container "${container.id}": it was abandoned meanwhile`);
       if (attached !== undefined) this.#engine.firstOutput(container.id, attached);
       return made;
     } catch (error) {
@@ -243,10 +246,7 @@ export class Creation {
       // By its name: the engine may have made it although its answer never came.
       await runtime.remove(engineName(container.id), call.signal);
       await store.change(
-        {
-          session: { table: sessionTable, key: container.sessionId },
-          open: { table: counterTable, key: openContainers },
-        },
+        { ...loadedWith(container), open: { table: counterTable, key: openContainers } },
         (loaded) =>
           forget(
             { container, ...loaded },

@@ -3,7 +3,6 @@ import { Bell } from "../events/bell.ts";
 import type { EventType, Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import type { ContainerFacts, RuntimeEvent } from "../runtime/runtime.ts";
-import { sessionTable } from "../sessions/session.ts";
 import { counterTable } from "../store/counters.ts";
 import { changed } from "../store/store.ts";
 import {
@@ -13,6 +12,7 @@ import {
   engineLabels,
   engineName,
   isMade,
+  loadedWith,
   openContainers,
   startOf,
 } from "./container.ts";
@@ -134,9 +134,8 @@ export class EngineLink {
     if (!(await this.#startIsRight(container, facts, call))) return undefined;
     const { actor, correlationId } = call;
     const observing = { at: clock(), actor, correlationId, source: engineSource, reason: "" };
-    const seen = await store.change(
-      { session: { table: sessionTable, key: container.sessionId } },
-      ({ session }) => observe({ container, session }, facts, observing),
+    const seen = await store.change(loadedWith(container), (loaded) =>
+      observe({ container, ...loaded }, facts, observing),
     );
     if (this.#ranOut.get(id) === ranOutAt) this.#ranOut.delete(id);
     if (seen.life.state === "exited") this.#parts.readings.ended(id);
@@ -178,10 +177,7 @@ export class EngineLink {
     const { actor, correlationId } = call;
     this.#ranOut.delete(container.id);
     await store.change(
-      {
-        session: { table: sessionTable, key: container.sessionId },
-        open: { table: counterTable, key: openContainers },
-      },
+      { ...loadedWith(container), open: { table: counterTable, key: openContainers } },
       (loaded) =>
         forget({ container, ...loaded }, { source: engineSource, ...why, at: clock(), actor, correlationId }),
     );

@@ -93,8 +93,8 @@ class Held {
       if (this.#source === "live") this.#source = "complete";
     } catch (error) {
       // Whatever has cut it, the engine's log is there.
-      if (!(error instanceof Failure)) throw error;
       this.#giveUp();
+      if (!(error instanceof Failure)) throw error;
     } finally {
       signal.removeEventListener("abort", giveUp);
       this.#wake();

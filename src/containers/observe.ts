@@ -34,11 +34,17 @@ export interface Observing {
 
 /** Brings a container's row to what the engine says of it, with an event for each thing that has happened since. */
 export function observe(
-  loaded: { readonly container: Container; readonly session: Session | undefined },
+  loaded: {
+    readonly container: Container;
+    /** As it is stored now; one that is gone, because it was abandoned, does not come back. */
+    readonly row: Container | undefined;
+    readonly session: Session | undefined;
+  },
   facts: ContainerFacts,
   observing: Observing,
 ): Decision<Container> {
   const { container } = loaded;
+  if (loaded.row === undefined) return unchanged(container);
   const life = lifeOf(facts, container);
   if (Bun.deepEquals(life, container.life)) return unchanged(container);
   const next: Container = { ...container, life };
@@ -50,12 +56,15 @@ export function observe(
 export function forget(
   loaded: {
     readonly container: Container;
+    /** As it is stored now; what is gone is not counted again. */
+    readonly row: Container | undefined;
     readonly session: Session | undefined;
     readonly open: Counter | undefined;
   },
   forgetting: Observing & { readonly type: "container_removed" | "container_error" },
 ): Decision<void> {
   const { container, session, open } = loaded;
+  if (loaded.row === undefined) return unchanged(undefined);
   const { at, actor, correlationId, source, reason } = forgetting;
   const event = containerEvent(
     { ...container, session },

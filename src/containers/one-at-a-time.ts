@@ -22,7 +22,8 @@ export class OneAtATime {
     try {
       if (before !== undefined) await orAborted(before, signal);
     } catch (error) {
-      release();
+      // Those who wait behind this one still wait for who has it now.
+      before?.then(release);
       throw error;
     }
     return { [Symbol.dispose]: release };

@@ -1,11 +1,11 @@
 import type { Call } from "../call.ts";
 import { Failure } from "../failure.ts";
-import { sessionTable } from "../sessions/session.ts";
 import {
   type Container,
   type ContainerId,
   containerTable,
   knownContainer,
+  loadedWith,
   madeContainer,
 } from "./container.ts";
 import type { EngineLink } from "./engine-link.ts";
@@ -66,9 +66,8 @@ async function turn(parts: ContainerParts, link: EngineLink, { id, call, to }: T
   }
   const { actor, correlationId } = call;
   const observing = { at: clock(), actor, correlationId, source: callSource, reason: "" };
-  const seen = await store.change(
-    { session: { table: sessionTable, key: container.sessionId } },
-    ({ session }) => observe({ container, session }, facts, observing),
+  const seen = await store.change(loadedWith(container), (loaded) =>
+    observe({ container, ...loaded }, facts, observing),
   );
   const { state } = seen.life;
   if (state === to) return seen;

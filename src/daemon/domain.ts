@@ -78,6 +78,7 @@ export function startDomain(parts: DomainParts): Domain {
       ...containerParts,
       operationMs: containerParts.times.operationMs,
       isUp: () => containers.link.state.kind === "up",
+      onRefused: (image, why) => words.warn("a container can't be prepared", { image, reason: why.message }),
       configured: listOf(config.warm.images, ",").map((image) => plainSpec(image, containerParts.defaults)),
     },
     config.warm,

@@ -189,11 +189,13 @@ export interface Prepared {
   readonly endOutput: () => void;
   /** Resolves when it can't be used any more, because it or its engine has ended. */
   readonly gone: Promise<void>;
+  /** Whether it can be used, as far as is known. */
+  readonly isUsable: boolean;
   /**
    * Runs the process in it, once.
    *
-   * Failures: FAILED_PRECONDITION when it can't be started so, UNAVAILABLE when the container is gone. After either the
-   * container is of no use.
+   * Failures: FAILED_PRECONDITION when it can't be started so and has not begun, UNAVAILABLE when it may have. After either
+   * the container is of no use.
    */
   become(process: Process, signal: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Container, ContainerId } from "../../src/containers/container.ts";
-import { lifeOf, observe } from "../../src/containers/observe.ts";
+import { forget, lifeOf, observe } from "../../src/containers/observe.ts";
 import type { ContainerFacts, RuntimeId } from "../../src/runtime/runtime.ts";
 import type { SessionId } from "../../src/sessions/session.ts";
 import { containerConfig } from "./container-config.ts";
@@ -60,8 +60,25 @@ function told(facts: readonly ContainerFacts[]) {
   };
   return rest.flatMap((fact) => {
     const observing = { at: 9_000, actor: "system", correlationId: "", source: "containers", reason: "" };
-    const { result, events } = observe({ container, session: undefined }, fact, observing);
+    const { result, events } = observe({ container, row: container, session: undefined }, fact, observing);
     container = result;
     return events.map(({ type, data }) => [type, data] as const);
   });
 }
+
+test("observe() and forget() of a container that was abandoned change nothing", () => {
+  const container: Container = {
+    id: "1" as ContainerId, // any word is an id here
+    sessionId: "2" as SessionId, // and here
+    name: "baaaht-1",
+    config: containerConfig({}),
+    createdAt: 1_000,
+    answerRow: "",
+    life: { state: "creating" },
+  };
+  const observing = { at: 9_000, actor: "system", correlationId: "", source: "containers", reason: "" };
+  const loaded = { container, row: undefined, session: undefined };
+  expect(observe(loaded, running, observing)).toMatchObject({ result: container, rows: [], events: [] });
+  const forgetting = { ...observing, type: "container_removed" } as const;
+  expect(forget({ ...loaded, open: undefined }, forgetting)).toMatchObject({ rows: [], events: [] });
+});

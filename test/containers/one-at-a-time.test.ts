@@ -56,3 +56,24 @@ describe("OneAtATime", () => {
     expect((await thrown(() => locks.hold("a", AbortSignal.abort()))).kind).toBe("cancelled");
   });
 });
+
+test("hold() lets nobody in because somebody who waited gave up", async () => {
+  const locks = new OneAtATime();
+  const order: string[] = [];
+  const first = await locks.hold("a", never);
+  const giving = new AbortController();
+  const second = locks.hold("a", giving.signal).then(undefined, () => order.push("second gave up"));
+  giving.abort();
+  await second;
+  expect(locks.held("a")).toBe(true);
+  const third = locks.hold("a", never).then((held) => {
+    order.push("third");
+    return held;
+  });
+  await Promise.resolve();
+  order.push("first is done");
+  first[Symbol.dispose]();
+  (await third)[Symbol.dispose]();
+  expect(order).toEqual(["second gave up", "first is done", "third"]);
+  expect(locks.held("a")).toBe(false);
+});

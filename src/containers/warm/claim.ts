@@ -22,22 +22,36 @@ export class Claim implements Disposable {
     this.#digest.catch(() => {}); // asked for when it matters
   }
 
-  /** Runs the command in it; `undefined` when that can't be done in this one, and then nothing is left of it. */
+  /**
+   * Runs the command in it; `undefined` when it has not begun in this one and never will, and then nothing is left of it.
+   *
+   * Failures: UNAVAILABLE when it may have begun, which is not tried again; the signal's reason.
+   */
   async become(spec: HardenedSpec, signal: AbortSignal): Promise<MadeInEngine | undefined> {
     const { prepared, fits } = this.#taken;
     this.#isUsed = true;
     try {
-      if (fits(spec) && (await this.#digest) === prepared.facts.imageDigest) {
+      if (fits(spec) && (await this.#imageNow()) === prepared.facts.imageDigest) {
         await prepared.become(spec, signal);
         return { facts: prepared.facts, attached: { output: prepared.output, end: prepared.endOutput } };
       }
     } catch (error) {
       // Whatever is wrong with its command, the engine has the words for it.
-      if (!(error instanceof Failure) || signal.aborted) throw error;
+      if (!(error instanceof Failure) || error.kind !== "failed_precondition") throw error;
     }
     prepared.endOutput();
     await this.#pool.discard(this.#taken);
     return undefined;
+  }
+
+  async #imageNow(): Promise<string | undefined> {
+    try {
+      return await this.#digest;
+    } catch (error) {
+      // An engine that can't say it is asked in the usual way, and tells why.
+      if (!(error instanceof Failure)) throw error;
+      return undefined;
+    }
   }
 
   [Symbol.dispose](): void {

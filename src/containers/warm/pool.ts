@@ -23,6 +23,8 @@ export interface PoolParts {
   readonly operationMs: number;
   /** Whether the engine can be used now. */
   readonly isUp: () => boolean;
+  /** Hears why one could not be prepared. */
+  readonly onRefused: (image: string, why: Failure) => void;
   /** What containers are like that are prepared whether or not anybody has asked for one. */
   readonly configured: readonly HardenedSpec[];
 }
@@ -85,7 +87,7 @@ export class Pool {
   /** Puts one back that was not used after all. */
   giveBack(taken: Taken): void {
     const shape = [...this.#shapes.values()].find((one) => taken.fits(one.spec));
-    if (shape === undefined)
+    if (shape === undefined || !taken.prepared.isUsable)
       this.#parts.background.start("remove a prepared container", () => this.#remove(taken));
     else shape.waiting.unshift(taken);
   }
@@ -131,17 +133,23 @@ export class Pool {
       if (prepared === undefined) return lock[Symbol.dispose]();
       const taken: Taken = { id, prepared, lock, fits: (wanted) => shapeKey(wanted) === shape.key };
       shape.waiting.push(taken);
-      this.#parts.background.start("look after a prepared container", () => this.#whenGone(shape, taken));
+      this.#parts.background.start("look after a prepared container", (stop) =>
+        this.#whenGone(shape, taken, stop),
+      );
     } catch (error) {
       lock[Symbol.dispose]();
       // Its image may be gone, or the engine: those who ask for it will hear why.
       if (!(error instanceof Failure)) throw error;
       shape.restUntil(this.#parts.clock() + retryMs);
+      if (!signal.aborted) this.#parts.onRefused(shape.spec.image, error);
     }
   }
 
-  async #whenGone(shape: Shape, taken: Taken): Promise<void> {
-    await taken.prepared.gone;
+  async #whenGone(shape: Shape, taken: Taken, stop: AbortSignal): Promise<void> {
+    const stopped = Promise.withResolvers<void>();
+    stop.addEventListener("abort", () => stopped.resolve(), { once: true });
+    await Promise.race([taken.prepared.gone, stopped.promise]);
+    if (stop.aborted) return;
     if (shape.withdraw(taken)) await this.#remove(taken);
     this.#bell.ring();
   }
@@ -199,13 +207,17 @@ export class Pool {
     const key = shapeKey(spec);
     const known = this.#shapes.get(key);
     if (known !== undefined) return known;
+    if (this.#shapes.size >= maxShapes) this.#forgetOldest();
     const shape = new Shape(key, spec, this.#options);
     this.#shapes.set(key, shape);
-    const forgotten = [...this.#shapes.values()]
+    return shape;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = [...this.#shapes.values()]
       .filter(({ waiting, isConfigured }) => waiting.length === 0 && !isConfigured)
       .sort((a, b) => a.askedAt - b.askedAt);
-    if (this.#shapes.size > maxShapes && forgotten[0] !== undefined) this.#shapes.delete(forgotten[0].key);
-    return shape;
+    if (oldest !== undefined) this.#shapes.delete(oldest.key);
   }
 
   #labels(id: ContainerId): Record<string, string> {

@@ -7,7 +7,10 @@ import { KIND, number32, sizeBody } from "./frames.ts";
 export const OUTPUT_WINDOW_BYTES = 1024 * 1024;
 /** Room is granted again in steps of this, in bytes. */
 const GRANT_BYTES = OUTPUT_WINDOW_BYTES / 4;
-/** The most input that one frame carries, in bytes. */
+const SIGKILL = 9;
+/** How long an init may take to kill a command, in milliseconds. */
+const KILL_MS = 3_000;
+/** The most input that the init holds, and that one frame carries, in bytes. */
 const INPUT_BYTES = 64 * 1024;
 
 interface InitExecParts {
@@ -35,7 +38,8 @@ export class InitExec implements Exec {
   #cutBecause: string | undefined;
   #reader: "none yet" | "reading" | "left" = "none yet";
   #wakeReader = ignore;
-  #wakeWriter = ignore;
+  readonly #writers = new Set<() => void>();
+  readonly #exited = Promise.withResolvers<void>();
 
   constructor(parts: InitExecParts) {
     this.#parts = parts;
@@ -80,12 +84,14 @@ export class InitExec implements Exec {
         break;
       case KIND.stdinCredit:
         this.#inputCredit += Buffer.from(body).readUInt32LE();
-        this.#wakeWriter();
+        if (this.#inputCredit > INPUT_BYTES) throw new RangeError("it granted more input than it can hold");
+        this.#wakeWriters();
         break;
       case KIND.exited:
         this.#status = Buffer.from(body).readUInt32LE();
         this.#stdin = "closed";
-        this.#wakeWriter();
+        this.#exited.resolve();
+        this.#wakeWriters();
         break;
       case KIND.ended:
         this.#over = true;
@@ -99,13 +105,14 @@ export class InitExec implements Exec {
 
   /** The connection is gone: nothing more will be heard. */
   cut(reason: string): void {
-    this.#cutBecause = reason;
+    if (!this.#over) this.#cutBecause = reason;
     this.#over = true;
     this.#stdin = "closed";
     const message = `Cannot run a command in the container: whether it has begun is not known: ${reason}`;
     this.#start.reject(new Failure("unavailable", message));
+    this.#exited.resolve();
     this.#wakeReader();
-    this.#wakeWriter();
+    this.#wakeWriters();
   }
 
   async write(data: Uint8Array, signal: AbortSignal): Promise<void> {
@@ -139,16 +146,17 @@ export class InitExec implements Exec {
     this.#parts.send(KIND.resize, sizeBody(size));
   }
 
-  async signal(name: string): Promise<void> {
+  async signal(name: string, signal: AbortSignal): Promise<void> {
     const number = signalNumber(name, `send ${name} to exec "${this.id}"`);
     this.#refuseEnded(`send ${name} to`);
     this.#parts.send(KIND.signal, Uint8Array.of(number));
+    if (number === SIGKILL) await this.#untilKilled(signal);
   }
 
   async outcome(): Promise<ExecOutcome> {
-    if (this.#status !== undefined) return { kind: "exited", code: exitCode(this.#status) };
-    if (this.#cutBecause === undefined) return { kind: "running" };
-    return { kind: "unknown", reason: `the connection into the container was lost: ${this.#cutBecause}` };
+    if (this.#cutBecause !== undefined) return { kind: "unknown", reason: this.#lostWords(this.#cutBecause) };
+    if (this.#status === undefined) return { kind: "running" };
+    return { kind: "exited", code: exitCode(this.#status) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,6 +166,7 @@ export class InitExec implements Exec {
 
   #takeOutput(stream: OutputChunk["stream"], data: Uint8Array): void {
     this.#window -= data.length;
+    if (data.length === 0) return;
     if (this.#window < 0) throw new RangeError("it sent more output than it was granted");
     if (this.#reader === "left") {
       this.#grant(data.length);
@@ -179,6 +188,12 @@ export class InitExec implements Exec {
         if (chunk !== undefined) {
           yield chunk;
           this.#grant(chunk.data.length);
+        } else if (this.#cutBecause !== undefined && this.#status !== undefined) {
+          // It has ended, and not all that it wrote has come.
+          throw new Failure(
+            "unavailable",
+            `Cannot read on from exec "${this.id}": ${this.#lostWords(this.#cutBecause)}`,
+          );
         } else if (this.#over) {
           return;
         } else {
@@ -208,14 +223,36 @@ export class InitExec implements Exec {
   }
 
   async #room(signal: AbortSignal): Promise<void> {
-    const onAbort = () => this.#wakeWriter();
-    signal.addEventListener("abort", onAbort, { once: true });
-    await new Promise<void>((resolve) => {
-      this.#wakeWriter = resolve;
-      if (signal.aborted) resolve();
-    });
-    signal.removeEventListener("abort", onAbort);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#writers.add(resolve);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    this.#writers.delete(resolve);
     if (signal.aborted) throw abortFailure(signal);
+  }
+
+  #wakeWriters(): void {
+    for (const wake of this.#writers) wake();
+  }
+
+  /** The init may have been stopped, or its container be frozen: that it was told is not that it was done. */
+  async #untilKilled(signal: AbortSignal): Promise<void> {
+    const late = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => late.resolve("late"), KILL_MS);
+    const onAbort = () => late.resolve("late");
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      if ((await Promise.race([this.#exited.promise, late.promise])) !== "late") return;
+      const message = `Cannot kill exec "${this.id}": the init in its container does not answer`;
+      throw new Failure("failed_precondition", message);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #lostWords(why: string): string {
+    return `the connection into the container was lost: ${why}`;
   }
 
   #refuseEnded(doing: string): void {

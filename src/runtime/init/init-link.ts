@@ -75,16 +75,23 @@ export class InitLink implements AsyncDisposable {
     const exec = new InitExec({ id, spec, signal, send: (kind, bytes) => this.#send(id, kind, bytes) });
     this.#running.set(id, exec);
     this.#send(id, KIND.start, body);
-    if (await exec.started(signal)) return exec;
-    this.#running.delete(id);
-    return undefined;
+    try {
+      if (await exec.started(signal)) return exec;
+      this.#running.delete(id);
+      return undefined;
+    } catch (error) {
+      // An init that does not answer is not asked again; the engine's own way is there for the next command.
+      if (signal.aborted) this.#close("it did not answer in time");
+      throw error;
+    }
   }
 
   /**
    * Makes the process that holds the container the command. Resolves when it is; from then on the container is of no
    * further use to anybody else.
    *
-   * Failures: FAILED_PRECONDITION when it could not become it, UNAVAILABLE when the container is gone, the signal's reason.
+   * Failures: FAILED_PRECONDITION when it has not become it and never will, UNAVAILABLE when that is not known, the
+   * signal's reason.
    */
   async claim(words: Words, signal: AbortSignal): Promise<void> {
     const doing = "Cannot hand a prepared container over";
@@ -93,7 +100,7 @@ export class InitLink implements AsyncDisposable {
       throw new Failure("failed_precondition", `${doing}: the command is too long`);
     const claiming = Promise.withResolvers<number>();
     this.#claiming = claiming;
-    if (!this.isOpen) throw this.#gone(doing);
+    if (!this.isOpen) throw new Failure("failed_precondition", `${doing}: ${this.#closed ?? "it is gone"}`);
     const onAbort = () => claiming.reject(abortFailure(signal));
     signal.addEventListener("abort", onAbort, { once: true });
     try {

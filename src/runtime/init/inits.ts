@@ -27,7 +27,7 @@ export class Inits implements AsyncDisposable {
   readonly #links = new Map<RuntimeId, InitLink>();
   readonly #opening = new Map<RuntimeId, Promise<void>>();
   readonly #without = new Set<RuntimeId>();
-  #over = false;
+  readonly #closing = new AbortController();
   /** Whether the engine has refused a container because of the init. */
   #refused = false;
 
@@ -82,13 +82,14 @@ export class Inits implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#over = true;
+    this.#closing.abort();
     await Promise.all(this.#opening.values());
     await Promise.all([...this.#links.values()].map((link) => link[Symbol.asyncDispose]()));
   }
 
   #openSoon(id: RuntimeId): void {
-    if (this.#over || this.#links.has(id) || this.#opening.has(id) || this.#without.has(id)) return;
+    if (this.#closing.signal.aborted || this.#links.has(id) || this.#opening.has(id) || this.#without.has(id))
+      return;
     if (this.#links.size + this.#opening.size >= MAX_LINKS) return;
     const opening = this.#openOrForget(id).finally(() => this.#opening.delete(id));
     this.#opening.set(id, opening);
@@ -96,8 +97,7 @@ export class Inits implements AsyncDisposable {
 
   async #openOrForget(id: RuntimeId): Promise<void> {
     try {
-      const link = await this.open(id, AbortSignal.timeout(OPEN_MS));
-      if (this.#over) await link[Symbol.asyncDispose]();
+      await this.open(id, AbortSignal.any([this.#closing.signal, AbortSignal.timeout(OPEN_MS)]));
     } catch (error) {
       // It was made without, has ended, or can't run it: the engine's own way is there.
       if (!(error instanceof Failure)) throw error;

@@ -1,3 +1,4 @@
+import { Failure } from "../../failure.ts";
 import type { ContainerFacts, ContainerSpec, OutputChunk, Prepared, Process, RuntimeId } from "../runtime.ts";
 import type { InitLink } from "./init-link.ts";
 import { HOLD, type Inits } from "./inits.ts";
@@ -33,7 +34,13 @@ export async function prepareContainer(
   const output = await engine.attach(id, living.signal);
   await engine.start(id, signal);
   const facts = await engine.inspect(id, signal);
-  if (facts?.state !== "running") throw new Error("a container that was started and waits does not run");
+  if (facts?.state !== "running") {
+    const state = facts?.state ?? "gone";
+    throw new Failure(
+      "failed_precondition",
+      `Cannot prepare container "${spec.name}": it was started, and is ${state}`,
+    );
+  }
   const command = await engine.imageCommand(facts.imageDigest, signal);
   const link = stack.use(await inits.open(id, signal));
   stack.move();
@@ -64,6 +71,10 @@ class PreparedContainer implements Prepared {
     this.gone = parts.link.ended;
     this.#link = parts.link;
     this.#command = parts.command;
+  }
+
+  get isUsable(): boolean {
+    return this.#link.isOpen;
   }
 
   async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<void> {

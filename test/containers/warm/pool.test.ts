@@ -47,6 +47,15 @@ describe("Pool.take()", () => {
   });
 });
 
+test("Pool.take() remembers what is new, however much was asked for before", async () => {
+  await using subject = new Subject();
+  for (let memoryBytes = 100; memoryBytes < 170; memoryBytes++) {
+    subject.pool.take(plainSpec("demo:1", { ...defaults, memoryBytes: BigInt(memoryBytes) }));
+  }
+  subject.pool.take(demo);
+  while (subject.pool.take(demo) === undefined) await subject.prepared();
+});
+
 test("Pool.giveBack() has it wait again", async () => {
   await using subject = new Subject({ configured: [demo] });
   await subject.waits(2);
@@ -84,6 +93,7 @@ describe("Pool.run()", () => {
     subject.pool.wake();
     await Bun.sleep(0);
     expect(subject.runtime.calls.get("create")).toBe(1);
+    expect(subject.refused).toEqual(["demo:1"]);
   });
 
   test("removes all that waits when it is told to stop", async () => {
@@ -114,7 +124,7 @@ class PreparingRuntime extends FakeRuntime {
     const gone = Promise.withResolvers<void>();
     this.#made.set(spec.name, gone);
     const output = (async function* () {})();
-    return { facts, output, endOutput: () => {}, gone: gone.promise, become: async () => {} };
+    return { facts, output, endOutput: () => {}, gone: gone.promise, isUsable: true, become: async () => {} };
   };
 
   override async remove(...[id, signal]: Parameters<FakeRuntime["remove"]>): Promise<void> {
@@ -129,6 +139,7 @@ class Subject implements AsyncDisposable {
   readonly locks = new OneAtATime();
   readonly pool: Pool;
   readonly running: Promise<void>;
+  readonly refused: string[] = [];
   isUp: boolean;
   readonly #stop = new AbortController();
 
@@ -149,6 +160,7 @@ class Subject implements AsyncDisposable {
         install: "test",
         operationMs: 10_000,
         isUp: () => this.isUp,
+        onRefused: (image) => this.refused.push(image),
         configured: options.configured ?? [],
       },
       { maxContainers: 4, perShape: 2, idleMs: 600_000, ...options.options },

@@ -46,6 +46,43 @@ describe("InitLink.start()", () => {
   });
 });
 
+describe("a command over the init", () => {
+  test("lets two write at once, and each go when its own signal aborts", async () => {
+    await using init = new FakeInit();
+    const { exec } = await init.running({ ...spec, stdin: true });
+    const aborting = new AbortController();
+    const first = failure(exec.write(Buffer.alloc(10), aborting.signal));
+    const second = exec.write(Buffer.alloc(10), signal);
+    aborting.abort();
+    expect((await first).kind).toBe("cancelled");
+    init.say(1, KIND.stdinCredit, number32(10));
+    await second;
+  });
+
+  test("is unknown when not all of its output has come, although its exit code has", async () => {
+    await using init = new FakeInit();
+    const { exec, link } = await init.running(spec);
+    init.say(1, KIND.stdout, Buffer.from("some"));
+    init.say(1, KIND.exited, number32(0));
+    init.end();
+    await link.ended;
+    const output = exec.output[Symbol.asyncIterator]();
+    expect(Buffer.from((await output.next()).value?.data ?? []).toString()).toBe("some");
+    expect((await failure(output.next())).kind).toBe("unavailable");
+    expect((await exec.outcome(signal)).kind).toBe("unknown");
+  });
+
+  test("has not been killed before the init says so", async () => {
+    await using init = new FakeInit();
+    const { exec } = await init.running(spec);
+    expect((await failure(exec.signal("KILL", signal))).message).toContain("does not answer");
+    const killing = exec.signal("KILL", signal);
+    init.say(1, KIND.exited, number32(9));
+    await killing;
+    expect(await exec.outcome(signal)).toEqual({ kind: "exited", code: 137 });
+  }, 20_000);
+});
+
 describe("a connection to something that is not our init", () => {
   test("is refused when it speaks another version, or nothing that can be understood", async () => {
     for (const said of [
@@ -66,6 +103,7 @@ describe("a connection to something that is not our init", () => {
       frame(1, KIND.started, Buffer.alloc(5_000)),
       frame(1, 99),
       frame(1, KIND.exited, Buffer.alloc(1)),
+      frame(1, KIND.stdinCredit, number32(0xffff_ffff)),
     ]) {
       await using init = new FakeInit();
       const link = await init.open();
@@ -108,6 +146,17 @@ class FakeInit implements AsyncDisposable {
     if (say === undefined) throw new Error("a stream starts when it is made");
     this.#say = say;
     this.#silent = options.silent;
+  }
+
+  /** A command that runs, as the first of a connection. */
+  async running(wanted: ExecSpec): Promise<{ readonly exec: Exec; readonly link: InitLink }> {
+    const link = await this.open();
+    const starting = link.start(wanted, signal);
+    await this.has(KIND.start);
+    this.say(1, KIND.started);
+    const exec = await starting;
+    if (exec === undefined) throw new Error("it was started");
+    return { exec, link };
   }
 
   async open(): Promise<InitLink> {
