@@ -1,6 +1,14 @@
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { canInstallPackages, installPackages } from "./debian-packages.ts";
 import { endDockerd, processes, readProcess, removeBridge, SYSTEM_PATH, unmountAll } from "./dockerd.ts";
 import { whyUnusable } from "./engine-api.ts";
@@ -14,6 +22,11 @@ import { SetUpError } from "./set-up-error.ts";
 const FOLDERS = "/run/baaaht-engines";
 const DATA_FOLDERS = resolve(import.meta.dir, "..", ".cache", "engines");
 const START_TIMEOUT_MS = 60_000;
+/**
+ * Puts a command into a session of its own, where Ctrl-C on our terminal does not reach it, and makes it nobody's child:
+ * `bun test` kills the children that it has when a test takes too long, and the engine is for the others too.
+ */
+const FORKED = ["setsid", "--fork"];
 /** Long enough for another process that installs packages while it holds the lock. */
 const LOCK_TIMEOUT_MS = 600_000;
 
@@ -63,6 +76,7 @@ export async function startOwnEngine(recipe: EngineRecipe, progress: Progress): 
   const dockerHost = `unix://${join(folders.run, "engine.sock")}`;
   const engine = { dockerHost, [Symbol.asyncDispose]: () => endEngine(folders) };
   try {
+    await startKeeper(folders);
     await start(recipe, folders);
     return engine;
   } catch (error) {
@@ -95,30 +109,31 @@ async function start(recipe: EngineRecipe, folders: EngineFolders): Promise<void
   const { command, env } = await recipe.prepare(folders);
   const log = join(folders.data, "engine.log");
   const out = openSync(log, "w");
-  const [program = "", ...args] = command;
-  const child = spawn(program, args, {
-    detached: true, // its own session: Ctrl-C on our terminal is for us, not for it
+  const pidFile = join(folders.run, "pid");
+  const launcher = Bun.spawn([...FORKED, "sh", "-c", LAUNCH, pidFile, ...command], {
     stdio: ["ignore", out, out],
     env: { ...process.env, PATH: SYSTEM_PATH, ...env },
   });
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(`it ended with ${code ?? signal}`));
-  });
-  child.unref();
-  if (child.pid !== undefined) writeFileSync(join(folders.run, "pid"), String(child.pid));
-  const reason = await Promise.race([ended, answering(join(folders.run, "engine.sock"))]);
+  closeSync(out);
+  await launcher.exited;
+  const reason = await answering(folders.run);
   if (reason === undefined) return;
   const tail = readFileSync(log, "utf8").trim().split("\n").slice(-15).join("\n");
   throw new SetUpError(`Cannot start ${recipe.name}: ${reason}. The end of its log:\n${tail}`);
 }
 
+/** Says its pid and becomes the engine. */
+const LAUNCH = `echo $$ > "$0" && exec "$@"`;
+
 /** Undefined as soon as the engine answers, else why not within the time. */
-async function answering(socket: string): Promise<string | undefined> {
+async function answering(run: string): Promise<string | undefined> {
+  const socket = join(run, "engine.sock");
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     const reason = existsSync(socket) ? await whyUnusable(`unix://${socket}`) : "there is no socket yet";
     if (reason === undefined) return undefined;
+    const pid = readIfThere(join(run, "pid")).trim();
+    if (pid !== "" && processStart(Number(pid)) === undefined) return "it has ended";
     if (performance.now() > deadline)
       return `it did not answer within ${START_TIMEOUT_MS / 1000} s (${reason})`;
     // An engine says nothing when it is ready, apart from answering.
@@ -126,15 +141,44 @@ async function answering(socket: string): Promise<string | undefined> {
   }
 }
 
+/**
+ * Starts a process that ends an engine should this one be killed, and that ends with the engine. Whoever reads our stderr
+ * to its end waits for that too.
+ */
+async function startKeeper({ run }: EngineFolders): Promise<void> {
+  const keeper = Bun.spawn([...FORKED, process.execPath, import.meta.path, basename(run)], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  await keeper.exited;
+}
+
+/** @param name of the engine's folder; its whole path in the command line would make us a part of the engine. */
+async function keep(name: string): Promise<void> {
+  const run = join(FOLDERS, name);
+  // Only its parent is told of a process's end.
+  while (isOwned(run)) await Bun.sleep(200);
+  if (!existsSync(run)) return;
+  using _lock = await lockFile(join(FOLDERS, "lock"), LOCK_TIMEOUT_MS);
+  await endForgotten();
+}
+
+/** Whether the process lives that an engine is for. */
+function isOwned(run: string): boolean {
+  const [pid, started] = readIfThere(join(run, "owner")).split(" ");
+  return started !== undefined && processStart(Number(pid)) === started;
+}
+
+function readIfThere(path: string): string {
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
+}
+
 /** Engines whose process was killed before it could end them. */
 async function endForgotten(): Promise<void> {
   for (const entry of readdirSync(FOLDERS, { withFileTypes: true }).filter((each) => each.isDirectory())) {
     const run = join(FOLDERS, entry.name);
-    const read = (file: string): string =>
-      existsSync(join(run, file)) ? readFileSync(join(run, file), "utf8") : "";
-    const [pid = "", started] = read("owner").split(" ");
-    if (started !== undefined && processStart(Number(pid)) === started) continue;
-    await endEngine({ run, data: read("data-folder") || run, bridge: `bht${entry.name}` });
+    if (isOwned(run)) continue;
+    const data = readIfThere(join(run, "data-folder")) || run;
+    await endEngine({ run, data, bridge: `bht${entry.name}` });
   }
 }
 
@@ -145,8 +189,7 @@ async function endEngine({ run, data, bridge }: EngineFolders): Promise<void> {
     const command = readProcess(pid, "cmdline");
     return command.includes(run) || command.includes(data);
   };
-  const pidFile = join(run, "pid");
-  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, "utf8")) : 0;
+  const pid = Number(readIfThere(join(run, "pid")));
   if (isIts(pid)) await endDockerd(pid);
   // Podman's monitors of commands wait for minutes, and nobody asks them any more.
   for (const left of processes().filter(isIts)) kill(left);
@@ -164,3 +207,5 @@ function kill(pid: number): void {
     // It went between the look and the signal.
   }
 }
+
+if (import.meta.main) await keep(process.argv[2] ?? "");

@@ -1,8 +1,8 @@
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tempFolder } from "../../temp-folder.ts";
 
-export interface Certificates {
+/** Disposing deletes their files. */
+export interface Certificates extends AsyncDisposable {
   /** As DOCKER_CERT_PATH has it: ca.pem, and cert.pem and key.pem of a client. */
   readonly clientFolder: string;
   /** The same authority, with server.pem and server-key.pem for 127.0.0.1. */
@@ -11,7 +11,8 @@ export interface Certificates {
 
 /** Makes an authority, a server and a client with the openssl command; valid for a day. */
 export async function makeCertificates(): Promise<Certificates> {
-  const folder = mkdtempSync(join(tmpdir(), "baaaht-certificates-"));
+  const files = await tempFolder();
+  const folder = files.path;
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
   const signed = ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "basicConstraints=critical,CA:FALSE"];
   const openssl = async (name: string, file: string, args: readonly string[]): Promise<void> => {
@@ -36,5 +37,6 @@ export async function makeCertificates(): Promise<Certificates> {
   return {
     clientFolder: folder,
     server: { cert: await read("server.pem"), key: await read("server-key.pem"), ca: await read("ca.pem") },
+    [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
   };
 }

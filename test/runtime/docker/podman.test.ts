@@ -7,12 +7,14 @@ import { connectDocker } from "../../../src/runtime/docker/docker.ts";
 import { runtimeContract } from "../../contract/runtime.ts";
 import { SET_UP_MS } from "../../contract/runtime-subject.ts";
 
-let podman: OwnEngine | undefined;
+/** Kept from the first moment, so that it is ended also when it did not come up in time. */
+let starting: Promise<OwnEngine> | undefined;
 
 runtimeContract("connectDocker() of Podman", async () => {
-  podman = await startOwnEngine(PODMAN, toStderr);
+  starting = startOwnEngine(PODMAN, toStderr);
+  const podman = await starting;
   const image = await ensureImage(podman.dockerHost, "busybox", toStderr);
   return { runtime: connectDocker({ dockerHost: podman.dockerHost }), image };
 });
 
-afterAll(() => podman?.[Symbol.asyncDispose](), SET_UP_MS);
+afterAll(async () => await (await starting)?.[Symbol.asyncDispose](), SET_UP_MS);

@@ -10,23 +10,30 @@ import { runtimeContract } from "../../contract/runtime.ts";
 import { failure, SET_UP_MS, soon } from "../../contract/runtime-subject.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 
-let certificates: Certificates;
-let docker: OwnEngine | undefined;
+let certificates: Certificates | undefined;
+/** Kept from the first moment, so that it is ended also when it did not come up in time. */
+let starting: Promise<OwnEngine> | undefined;
+let clientFolder = "";
 let dockerHost = "";
 let image = "";
 
 beforeAll(async () => {
   certificates = await makeCertificates();
+  clientFolder = certificates.clientFolder;
   const port = await freePort();
-  docker = await startOwnEngine(tlsDocker(port, certificates.server), toStderr);
+  starting = startOwnEngine(tlsDocker(port, certificates.server), toStderr);
+  const docker = await starting;
   image = await ensureImage(docker.dockerHost, "busybox", toStderr);
   dockerHost = `tcp://127.0.0.1:${port}`;
 }, SET_UP_MS);
 
-afterAll(() => docker?.[Symbol.asyncDispose](), SET_UP_MS);
+afterAll(async () => {
+  await certificates?.[Symbol.asyncDispose]();
+  await (await starting)?.[Symbol.asyncDispose]();
+}, SET_UP_MS);
 
 runtimeContract("connectDocker() over TLS", async () => ({
-  runtime: over({ DOCKER_CERT_PATH: certificates.clientFolder, DOCKER_TLS_VERIFY: "1" }),
+  runtime: over({ DOCKER_CERT_PATH: clientFolder, DOCKER_TLS_VERIFY: "1" }),
   image,
 }));
 
@@ -35,7 +42,7 @@ function over(env: Record<string, string>): Runtime {
 }
 
 test("connectDocker() with DOCKER_TLS_VERIFY refuses an engine of another authority", async () => {
-  const other = await makeCertificates();
+  await using other = await makeCertificates();
   await using runtime = over({ DOCKER_CERT_PATH: other.clientFolder, DOCKER_TLS_VERIFY: "1" });
   const refused = await failure(runtime.info(soon()));
   expect(refused.kind).toBe("unavailable");
@@ -43,7 +50,7 @@ test("connectDocker() with DOCKER_TLS_VERIFY refuses an engine of another author
 });
 
 test("connectDocker() without DOCKER_TLS_VERIFY does not check the engine, as Docker's own client", async () => {
-  await using runtime = over({ DOCKER_CERT_PATH: certificates.clientFolder });
+  await using runtime = over({ DOCKER_CERT_PATH: clientFolder });
   expect((await runtime.info(soon())).name).not.toBe("");
 });
 
