@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { RuntimeId } from "../../src/runtime/runtime.ts";
 import { all, bytes, failure, finish, readUntil, SET_UP_MS, type Subject, soon } from "./runtime-subject.ts";
 
@@ -9,6 +9,7 @@ export function execContract(subject: Subject): void {
   beforeAll(async () => {
     id = await subject.startedForCommands(subject.script(FOREVER, { env: { OUTER: "from outside" } }));
   }, SET_UP_MS);
+  afterAll(() => subject.runtime.remove(id, soon()), SET_UP_MS);
   running(subject, () => id);
   stdin(subject, () => id);
   terminals(subject, () => id);

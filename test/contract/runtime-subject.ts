@@ -1,4 +1,4 @@
-import { afterAll, beforeAll } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import { Failure } from "../../src/failure.ts";
 import type {
   Capabilities,
@@ -30,13 +30,20 @@ export class Subject {
   readonly label = { "contract.run": crypto.randomUUID() };
   #made: RuntimeSubject | undefined;
   #capabilities: Capabilities | undefined;
+  /** Containers of the test that runs. */
+  readonly #ofTest = new Set<RuntimeId>();
 
   constructor(make: () => Promise<RuntimeSubject>) {
     beforeAll(async () => {
       this.#made = await make();
     }, SET_UP_MS);
+    // What was made before all tests is for all of them.
+    beforeEach(() => this.#ofTest.clear());
+    // At once, since what still runs takes time from the tests that follow.
+    afterEach(() => this.#remove([...this.#ofTest]), SET_UP_MS);
     afterAll(async () => {
-      for (const { id } of await this.runtime.list(this.label, soon())) await this.runtime.remove(id, soon());
+      if (this.#made === undefined) return;
+      await this.#remove((await this.runtime.list(this.label, soon())).map(({ id }) => id));
       await this.runtime[Symbol.asyncDispose]();
     }, SET_UP_MS);
   }
@@ -82,7 +89,9 @@ export class Subject {
   }
 
   async created(spec: ContainerSpec): Promise<RuntimeId> {
-    return await this.runtime.create(spec, soon());
+    const id = await this.runtime.create(spec, soon());
+    this.#ofTest.add(id);
+    return id;
   }
 
   async started(spec: ContainerSpec): Promise<RuntimeId> {
@@ -145,6 +154,10 @@ export class Subject {
         await iterator.return?.();
       },
     };
+  }
+
+  async #remove(ids: readonly RuntimeId[]): Promise<void> {
+    await Promise.all(ids.map((id) => this.runtime.remove(id, soon())));
   }
 
   get #running(): RuntimeSubject {
