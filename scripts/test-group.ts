@@ -5,7 +5,7 @@ import { parseJunit } from "./junit-report.ts";
 import { type CommandResult, runCommand } from "./run-command.ts";
 
 /** What one test may take that sets no time-out of its own: the machine may be a slow one. */
-const TEST_TIMEOUT_MS = 20_000;
+const TEST_TIMEOUT_MS = 60_000;
 const REPORTS = join(ROOT, ".cache", "reports");
 
 export interface TestGroup {
