@@ -1,6 +1,6 @@
 import { Glob } from "bun";
 import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
-import { goStep, grpcurlStep, podmanStep, pythonStep } from "./foreign-tools.ts";
+import { goStep, grpcurlStep, podmanStep, pythonStep, shellsStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
 /** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
@@ -20,6 +20,7 @@ export const STEPS: readonly CheckStep[] = [
   commandStep("generated code is current", "together", bunScript("scripts/generate.ts", "--check")),
   commandStep("build", "alone", bunScript("build.ts")),
   podmanStep("Podman for its tests"),
+  shellsStep("shells for completion"),
   testStep({
     name: "tests",
     processes: 2,

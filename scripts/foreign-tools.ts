@@ -25,6 +25,13 @@ export function podmanStep(name: string): CheckStep {
   return setUpStep(name, ({ progress }) => installMissing(PODMAN, progress));
 }
 
+/** Installs the shells that the scripts for completion are tried in, where they are missing. */
+export function shellsStep(name: string): CheckStep {
+  return setUpStep(name, async (context) => {
+    for (const shell of ["zsh", "fish"]) await find(shell, [shell], context);
+  });
+}
+
 /** Builds grpcurl, and gives its path to the tests as BAAAHT_GRPCURL. */
 export function grpcurlStep(name: string): CheckStep {
   return setUpStep(name, async (context) => {

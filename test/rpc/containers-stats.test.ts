@@ -133,7 +133,7 @@ test(
     expect(exitCode).toBe(0);
     const drawings = stdout.split("\u001b[J").slice(1);
     expect(drawings.length).toBeGreaterThanOrEqual(2);
-    expect(drawings[0]).toMatch(new RegExp(`^\u001b\\[1mID.*\n${containerId} .*\n\u001b\\[2A$`));
+    expect(drawings[0]).toMatch(new RegExp(`^\u001b\\[1mID.*\n${containerId} .*\n\r\u001b\\[2A$`));
     const lines = (await piped).stdout.trimEnd().split("\n");
     expect(lines.map((line) => JSON.parse(line))).toMatchObject(
       lines.map(() => ({ containerId, usage: { memoryLimit: "536870912" } })),
