@@ -62,7 +62,7 @@ describe("grpcurl by reflection", () => {
   });
 
   test.each([
-    ["orchestrator.v1.OrchestratorService", ["CreateSession", "SubscribeEvents", "ExecContainer"], 25],
+    ["orchestrator.v1.OrchestratorService", ["CreateSession", "SubscribeEvents", "ExecContainer"], 32],
     ["agent.v1.AgentService", ["Register", "StreamTask", "GetCapabilities"], 15],
     ["gateway.v1.GatewayService", ["CreateGatewaySession", "StreamChat", "SubscribeToEvents"], 10],
   ])("list %s names its methods, under both names", async (service, some, count) => {
