@@ -192,12 +192,12 @@ export interface Prepared {
   /** Whether it can be used, as far as is known. */
   readonly isUsable: boolean;
   /**
-   * Runs the process in it, once.
+   * Runs the process in it, once; gives what the engine says of it then, at the least.
    *
    * Failures: FAILED_PRECONDITION when it can't be started so and has not begun, UNAVAILABLE when it may have. After either
    * the container is of no use.
    */
-  become(process: Process, signal: AbortSignal): Promise<void>;
+  become(process: Process, signal: AbortSignal): Promise<ContainerFacts>;
 }
 
 /** A volume without a source is the container's own, and goes with it. */

@@ -103,6 +103,14 @@ test("a command that kills itself in a container made out of a prepared one has 
   await warm.client.orchestrator.removeContainer({ containerId, force: true });
 });
 
+test("a command that ends at once has run once, with its output and its exit code", async () => {
+  for (let round = 0; round < 15; round++) {
+    await ready(warm.client);
+    const { said, exitCode, labels } = await ran(warm, { command: ["sh", "-c", "echo once; exit 3"] });
+    expect([said, exitCode, labels["baaaht.prepared"]]).toEqual(["once\n", 3, "yes"]);
+  }
+});
+
 describe("CreateContainer with prepared containers", () => {
   test("refuses a command that is not there as ever, and leaves nothing", async () => {
     await ready(warm.client);

@@ -32,8 +32,8 @@ export class Claim implements Disposable {
     this.#isUsed = true;
     try {
       if (fits(spec) && (await this.#imageNow()) === prepared.facts.imageDigest) {
-        await prepared.become(spec, signal);
-        return { facts: prepared.facts, attached: { output: prepared.output, end: prepared.endOutput } };
+        const facts = await prepared.become(spec, signal);
+        return { facts, attached: { output: prepared.output, end: prepared.endOutput } };
       }
     } catch (error) {
       // Whatever is wrong with its command, the engine has the words for it.

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../failure.ts";
 import type { ContainerFacts, ContainerSpec, OutputChunk, Prepared, Process, RuntimeId } from "../runtime.ts";
 import type { InitLink } from "./init-link.ts";
@@ -44,8 +45,18 @@ export async function prepareContainer(
   const command = await engine.imageCommand(facts.imageDigest, signal);
   const link = stack.use(await inits.open(id, signal));
   stack.move();
-  return new PreparedContainer({ facts, link, output, command, end: () => living.abort() });
+  return new PreparedContainer({
+    facts,
+    link,
+    output,
+    command,
+    end: () => living.abort(),
+    inspect: (ask) => engine.inspect(id, ask),
+  });
 }
+
+/** The waits before an engine is asked once more whether a container has ended, in milliseconds. */
+const END_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
 
 /** How long the removal of what could not be prepared may take, in milliseconds. */
 const UNDO_MS = 60_000;
@@ -56,6 +67,7 @@ class PreparedContainer implements Prepared {
   readonly endOutput: () => void;
   readonly gone: Promise<void>;
   readonly #link: InitLink;
+  readonly #inspect: (signal: AbortSignal) => Promise<ContainerFacts | undefined>;
   readonly #command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
 
   constructor(parts: {
@@ -64,12 +76,14 @@ class PreparedContainer implements Prepared {
     readonly output: AsyncIterable<OutputChunk>;
     readonly command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
     readonly end: () => void;
+    readonly inspect: (signal: AbortSignal) => Promise<ContainerFacts | undefined>;
   }) {
     this.facts = parts.facts;
     this.output = parts.output;
     this.endOutput = parts.end;
     this.gone = parts.link.ended;
     this.#link = parts.link;
+    this.#inspect = parts.inspect;
     this.#command = parts.command;
   }
 
@@ -77,13 +91,32 @@ class PreparedContainer implements Prepared {
     return this.#link.isOpen;
   }
 
-  async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<void> {
+  /** Engines say a moment late that a container has ended; `undefined` when this one goes on. */
+  async #untilEnded(signal: AbortSignal): Promise<ContainerFacts | undefined> {
+    for (const waitMs of END_WAITS) {
+      const facts = await this.#inspect(signal);
+      if (facts === undefined || facts.state === "exited") return facts;
+      await delay(waitMs);
+    }
+    return undefined;
+  }
+
+  async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<ContainerFacts> {
     const image = this.#command;
     // As an engine has it: a command of the request's own takes the image's arguments away too.
     const words =
       command.length > 0
         ? [...command, ...args]
         : [...image.entrypoint, ...(args.length > 0 ? args : image.args)];
-    await this.#link.claim({ command: words, env, workingDir }, signal);
+    try {
+      await this.#link.claim({ command: words, env, workingDir }, signal);
+      return this.facts;
+    } catch (error) {
+      if (!(error instanceof Failure) || error.kind !== "unavailable" || signal.aborted) throw error;
+      // A command that ends at once ends the container, and with it the init that was to tell of its beginning.
+      const ended = await this.#untilEnded(signal);
+      if (ended === undefined) throw error;
+      return ended;
+    }
   }
 }

@@ -124,7 +124,14 @@ class PreparingRuntime extends FakeRuntime {
     const gone = Promise.withResolvers<void>();
     this.#made.set(spec.name, gone);
     const output = (async function* () {})();
-    return { facts, output, endOutput: () => {}, gone: gone.promise, isUsable: true, become: async () => {} };
+    return {
+      facts,
+      output,
+      endOutput: () => {},
+      gone: gone.promise,
+      isUsable: true,
+      become: async () => facts,
+    };
   };
 
   override async remove(...[id, signal]: Parameters<FakeRuntime["remove"]>): Promise<void> {
