@@ -71,12 +71,31 @@ async function gotAt(pid: number | undefined, target: string): Promise<Got | und
     if (codeOf(error) === undefined) throw error;
     return undefined;
   }
+  const got = await lookAt(root, { target, held });
+  // A process that has ended meanwhile has taken its mounts along.
+  return (await hasRoot(pid)) ? got : undefined;
+}
+
+async function lookAt(
+  root: Pin,
+  { target, held }: { readonly target: string; readonly held: AsyncDisposableStack },
+): Promise<Got> {
   try {
     const found = await walk(root, { path: target, held });
     return { identity: found.identity, mountId: await found.mountId() };
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     return { identity: "nothing", mountId: "" };
+  }
+}
+
+async function hasRoot(pid: number): Promise<boolean> {
+  try {
+    await using _root = await pin(`/proc/${pid}/root`);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    return false;
   }
 }
 
