@@ -1,4 +1,4 @@
-import { abortFailure } from "../failure.ts";
+import { orAborted } from "../or-aborted.ts";
 
 /**
  * Lets one holder at a time work on what a key names; the others wait in the order in which they came.
@@ -32,17 +32,5 @@ export class OneAtATime {
   /** Whether somebody holds the key now. */
   held(key: string): boolean {
     return this.#last.has(key);
-  }
-}
-
-async function orAborted(turn: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) throw abortFailure(signal);
-  const aborted = Promise.withResolvers<never>();
-  const stop = () => aborted.reject(abortFailure(signal));
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    await Promise.race([turn, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }

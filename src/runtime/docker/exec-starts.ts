@@ -1,4 +1,4 @@
-import { abortFailure } from "../../failure.ts";
+import { orAborted } from "../../or-aborted.ts";
 import type { RuntimeId } from "../runtime.ts";
 
 /** A command that the engine has taken, and whose process may be yet to come. */
@@ -53,17 +53,5 @@ export class ExecStarts {
       this.#freezing.delete(id);
       resolve();
     }
-  }
-}
-
-async function orAborted<Value>(waited: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  if (signal.aborted) throw abortFailure(signal);
-  const aborted = Promise.withResolvers<never>();
-  const stop = () => aborted.reject(abortFailure(signal));
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    return await Promise.race([waited, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }
