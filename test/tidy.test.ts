@@ -26,7 +26,8 @@ describe("imports", () => {
     containers: ["store", "events", "runtime", "sessions", "messages"],
     rpc: ["gen", "sessions", "messages", "containers", "events", "store", "runtime"],
     client: ["gen"],
-    cli: ["client", "gen"],
+    worker: ["client", "gen"],
+    cli: ["worker", "client", "gen"],
     daemon: [
       ...["rpc", "gen", "sessions", "messages", "containers", "events"],
       ...["store", "store/sqlite", "runtime", "runtime/docker"],
@@ -37,7 +38,7 @@ describe("imports", () => {
   /** The only file of daemon/ that knows generated types: it names the services that are served. */
   const serviceList = "src/daemon/services.ts";
 
-  test("follow the arrows: cli to client, rpc to the domain, the domain to contracts, and nobody back", () => {
+  test("follow the arrows: cli to worker to client, rpc to the domain, the domain to contracts, and nobody back", () => {
     const wrong = sources.flatMap((path) =>
       importsOf(path).flatMap((imported) => {
         const [from, to] = [partOf(path), partOf(imported)];
@@ -61,10 +62,10 @@ describe("imports", () => {
     expect(wrong).toEqual([]);
   });
 
-  test("of generated types are in rpc/, client/ and cli/, and where daemon/ lists the services", () => {
+  test("of generated types are in rpc/, client/, worker/ and cli/, and where daemon/ lists the services", () => {
     const wrong = sources.filter(
       (path) =>
-        !/^src\/(rpc|client|cli)\//.test(path) &&
+        !/^src\/(rpc|client|worker|cli)\//.test(path) &&
         path !== serviceList &&
         importsOf(path).some((imported) => imported.startsWith("src/gen/")),
     );

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "../client/client.ts";
+import { FrameQueue } from "../client/frame-queue.ts";
 import { Failure } from "../failure.ts";
 import {
   type ExecContainerResponse,
@@ -11,7 +12,6 @@ import { DetachKeys } from "./detach-keys.ts";
 import type { ExecFrame as Frame } from "./exec-frame.ts";
 import { leavingSignals, passedSignals, type SentSignals } from "./exec-signals.ts";
 import { COMMAND_EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
-import { FrameQueue } from "./frame-queue.ts";
 import type { Shell } from "./shell.ts";
 
 /** How a command is connected with this process. */

@@ -1,9 +1,9 @@
 import type { Client } from "../client/client.ts";
+import type { FrameQueue } from "../client/frame-queue.ts";
 import { Failure } from "../failure.ts";
 import { after } from "./after.ts";
 import type { ExecFrame } from "./exec-frame.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
-import type { FrameQueue } from "./frame-queue.ts";
 import type { Shell, StopSignal } from "./shell.ts";
 
 /** What becomes of the signals that are sent to this process while it is connected with a command. */

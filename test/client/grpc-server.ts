@@ -5,6 +5,7 @@ import {
   create,
   type DescMethod,
   type DescMethodUnary,
+  type DescService,
   fromBinary,
   type MessageInitShape,
   type MessageShape,
@@ -19,12 +20,13 @@ import {
   ServerCredentials,
   type ServiceDefinition,
 } from "@grpc/grpc-js";
+import { AgentService } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { OrchestratorService } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 
-type Methods = (typeof OrchestratorService)["method"];
-
 /** Handlers as grpc-js has them: what is tested is the client, so nothing of ours stands between it and the wire. */
-export type RawHandlers = { readonly [Name in keyof Methods]?: RawHandler<Methods[Name]> };
+export type RawHandlers<S extends DescService = typeof OrchestratorService> = {
+  readonly [Name in keyof S["method"]]?: RawHandler<S["method"][Name]>;
+};
 
 type In<M extends DescMethod> = MessageShape<M["input"]>;
 type Out<M extends DescMethod> = MessageInitShape<M["output"]>;
@@ -36,7 +38,7 @@ type RawHandler<M extends DescMethod> = M extends DescMethodUnary
       ? handleClientStreamingCall<In<M>, Out<M>>
       : handleBidiStreamingCall<In<M>, Out<M>>;
 
-/** A server of the orchestrator's calls on a Unix socket. */
+/** A server of the orchestrator's calls, and of agents' calls, on a Unix socket. */
 export interface RawServer extends AsyncDisposable {
   readonly path: string;
 }
@@ -44,12 +46,13 @@ export interface RawServer extends AsyncDisposable {
 /** Serves `handlers` on `path`, by default in a fresh folder that is removed at the end. */
 export async function serveRaw(
   handlers: RawHandlers,
-  options: { readonly path?: string } = {},
+  options: { readonly path?: string; readonly agent?: RawHandlers<typeof AgentService> } = {},
 ): Promise<RawServer> {
   const folder = options.path === undefined ? await freshFolder() : undefined;
   const path = options.path ?? join(folder?.path ?? "", "s.sock");
   const server = new Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
-  server.addService(definition(), { ...handlers });
+  server.addService(definition(OrchestratorService), { ...handlers });
+  server.addService(definition(AgentService), { ...options.agent });
   await new Promise<void>((resolve, reject) =>
     server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
       error ? reject(error) : resolve(),
@@ -69,9 +72,9 @@ export async function freshFolder(): Promise<{ readonly path: string } & AsyncDi
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-function definition(): ServiceDefinition {
+function definition(service: DescService): ServiceDefinition {
   return Object.fromEntries(
-    OrchestratorService.methods.map((method: DescMethod) => [
+    service.methods.map((method: DescMethod) => [
       method.localName,
       {
         path: `/${method.parent.typeName}/${method.name}`,

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { FrameQueue } from "../../src/cli/frame-queue.ts";
+import { FrameQueue } from "../../src/client/frame-queue.ts";
 
 test("FrameQueue gives its frames in order, also those pushed before it is read", async () => {
   const queue = new FrameQueue<number>();

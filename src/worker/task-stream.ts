@@ -1,0 +1,176 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { backoffMs, pause } from "../client/backoff.ts";
+import type { Headers } from "../client/call-options.ts";
+import type { Client } from "../client/client.ts";
+import { Failure } from "../failure.ts";
+import {
+  type StreamTaskRequestSchema,
+  type StreamTaskResponse,
+  TaskState,
+} from "../gen/proto/agent/v1/agent_pb.ts";
+import { InputQueue } from "./input-queue.ts";
+import { Outgoing } from "./outgoing.ts";
+import { TaskEnded } from "./running-task.ts";
+import { SentOutput } from "./sent-output.ts";
+
+type Frame = MessageInitShape<typeof StreamTaskRequestSchema>;
+
+/** Of a task's input that nobody has read, bytes: then its callers wait. */
+const MAX_INPUT_BYTES = 1024 * 1024;
+
+export interface TaskStreamOptions {
+  readonly taskId: string;
+  /** Of the call, so that the server knows whose stream it is. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Told at once when the server says that the task has ended; perhaps again when that is hurried. */
+  readonly told: (end: TaskEnded) => void;
+}
+
+/** The worker's end of one StreamTask, opened again whenever its connection is lost. */
+export class TaskStream {
+  /** What the task's callers send. */
+  readonly input = new InputQueue(MAX_INPUT_BYTES);
+  readonly #client: Client;
+  readonly #taskId: string;
+  readonly #metadata: Readonly<Record<string, string>>;
+  readonly #told: (end: TaskEnded) => void;
+  readonly #outgoing = new Outgoing<Frame>();
+  readonly #sent = new SentOutput();
+  readonly #opened = Promise.withResolvers<void>();
+
+  constructor(client: Client, of: TaskStreamOptions) {
+    this.#client = client;
+    this.#taskId = of.taskId;
+    this.#metadata = of.metadata;
+    this.#told = of.told;
+    this.#opened.promise.catch(() => undefined); // whoever does not wait for it learns the same from follow()
+  }
+
+  /** Done when the server has taken this worker for the task's; rejects when it does not. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  /** Done when it is on its way. */
+  async output(data: Uint8Array, streamType: string): Promise<void> {
+    await this.#outgoing.send({ payload: { case: "output", value: { data, streamType } } }, () =>
+      this.#sent.add({ data, streamType }),
+    );
+  }
+
+  /** Done when the frame is on its way. */
+  send(payload: NonNullable<Frame["payload"]>): Promise<void> {
+    return this.#outgoing.send({ payload });
+  }
+
+  /** Sends how it ended behind everything else, and half-closes. */
+  finish(payload: NonNullable<Frame["payload"]>): void {
+    this.#outgoing.finish({ payload });
+  }
+
+  /** Half-closes without saying how it ended. */
+  leave(): void {
+    this.#outgoing.close();
+  }
+
+  /**
+   * Speaks with the server until it ends the stream.
+   *
+   * Failures: what it ends the stream with, when it does not have this worker do the task; the signal's.
+   */
+  async follow(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#followOver(signal);
+      this.#opened.resolve();
+    } catch (error) {
+      this.#opened.reject(error);
+      throw error;
+    } finally {
+      this.#outgoing.close();
+      this.input.end();
+    }
+  }
+
+  async #followOver(signal: AbortSignal): Promise<void> {
+    for (let failures = 0; ; ) {
+      try {
+        return await this.#connection(signal, () => {
+          failures = 0;
+          this.#opened.resolve();
+        });
+      } catch (error) {
+        if (Failure.from(error)?.kind !== "unavailable" || signal.aborted) throw error;
+        failures += 1;
+        const maxMs = this.#client.reconnect.intervalMs;
+        await pause(backoffMs(failures, { maxMs, random: Math.random() }), signal);
+      }
+    }
+  }
+
+  async #connection(signal: AbortSignal, opened: () => void): Promise<void> {
+    const headers = Promise.withResolvers<Headers>();
+    headers.promise.catch(() => undefined); // the frames may never have come to need them
+    await using answers = this.#client.agent.streamTask(this.#frames(headers.promise), {
+      signal,
+      metadata: this.#metadata,
+      waitForReady: false, // the pauses between attempts are ours
+    });
+    answers.started().then(headers.resolve, headers.reject);
+    await headers.promise;
+    opened();
+    for await (const answer of answers) {
+      const end = endOf(answer);
+      if (end !== undefined) {
+        this.input.end();
+        this.#told(end);
+      }
+      if (answer.payload.case !== "output" || answer.payload.value.streamType !== STDIN) continue;
+      const { data, text } = answer.payload.value;
+      await this.input.push(data.byteLength > 0 ? data : new TextEncoder().encode(text));
+    }
+  }
+
+  /** For one connection: who it is, what of the output the server has missed, then what is new. */
+  async *#frames(headers: Promise<Headers>): AsyncGenerator<Frame, void, undefined> {
+    yield { taskId: this.#taskId, payload: { case: "heartbeat", value: {} } };
+    const got = (await headers).get(OUTPUT_BYTES_HEADER);
+    if (got !== undefined) {
+      for (const value of this.#sent.behind(Number(got))) yield { payload: { case: "output", value } };
+    }
+    yield* this.#outgoing.connection();
+  }
+}
+
+/** How many bytes of an attempt's output the server has, in the response headers of its worker. */
+const OUTPUT_BYTES_HEADER = "x-baaaht-output-bytes";
+
+/** What the server calls input when it hands it to the worker. */
+const STDIN = "stdin";
+
+/** What an answer says of the task's end, if it says that. */
+function endOf({ payload }: StreamTaskResponse): TaskEnded | undefined {
+  switch (payload.case) {
+    case "status":
+      return endOfState(payload.value.state, payload.value.message);
+    case "error":
+      return new TaskEnded("lost", payload.value.message);
+    case "complete":
+      return new TaskEnded("lost", "it has ended");
+    default:
+      return undefined;
+  }
+}
+
+function endOfState(state: TaskState, message: string): TaskEnded | undefined {
+  switch (state) {
+    case TaskState.CANCELLED:
+      return new TaskEnded("cancelled", message || "it was cancelled");
+    case TaskState.TIMEOUT:
+      return new TaskEnded("timed_out", message || "its time is over");
+    case TaskState.COMPLETED:
+    case TaskState.FAILED:
+      return new TaskEnded("lost", message || "it has ended");
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,283 @@
+import { hostname } from "node:os";
+import { backoffMs, pause } from "../client/backoff.ts";
+import type { Headers } from "../client/call-options.ts";
+import type { Client } from "../client/client.ts";
+import { Failure } from "../failure.ts";
+import { type AgentMessage, AgentType, ControlCommand, MessageType } from "../gen/proto/agent/v1/agent_pb.ts";
+import { orAborted } from "../or-aborted.ts";
+import { holdLine } from "./line.ts";
+import { type RunTask, TaskEnded } from "./running-task.ts";
+import { TaskAtWork, type TaskReport } from "./task-at-work.ts";
+
+/** What a worker can do. */
+interface WorkerCapabilities {
+  /** Names of task types, such as `code-execution`. */
+  readonly tasks: readonly string[];
+  /** Names of tools. */
+  readonly tools?: readonly string[];
+  /** Tasks at one time; 1 by default. */
+  readonly maxConcurrentTasks?: number;
+}
+
+export interface WorkerOptions {
+  readonly client: Client;
+  /** For people, and for those who look for it. */
+  readonly name: string;
+  readonly version?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly capabilities: WorkerCapabilities;
+  /** Comes back as this agent, if the server still knows it. */
+  readonly agentId?: string;
+  /** Does one task; called for several at a time when `maxConcurrentTasks` says so. */
+  readonly run: RunTask;
+  /** Its abort drains: no further task is begun, those at work have `drainMs` to end, then the worker signs off. */
+  readonly signal: AbortSignal;
+  /** Milliseconds; 30,000 by default. What has not ended by then is given back. */
+  readonly drainMs?: number;
+  /** Its abort ends a drain at once. */
+  readonly hurry?: AbortSignal;
+  /** Milliseconds between two heartbeats; by default what the server asks for. */
+  readonly heartbeatMs?: number;
+  /** Told of what a person may want to know. */
+  readonly onNews?: (news: WorkerNews) => void;
+}
+
+export type WorkerNews =
+  | { readonly what: "registered"; readonly agentId: string }
+  | { readonly what: "ready"; readonly agentId: string }
+  | { readonly what: "interrupted"; readonly why: string; readonly againInMs: number }
+  | { readonly what: "task_begun"; readonly taskId: string }
+  | { readonly what: "task_over"; readonly taskId: string; readonly report: TaskReport }
+  | { readonly what: "draining"; readonly tasks: readonly string[] };
+
+/**
+ * Is a worker until `signal` aborts: registers, takes the tasks that the server hands it, and has `run` do them. Comes
+ * back by itself after a lost connection and after a restart of the server, and keeps what it was doing for as long as
+ * the server has it do that.
+ *
+ * Failures: UNAVAILABLE with the reason UNREACHABLE when there is no server to begin with; INVALID_ARGUMENT when the
+ * server does not take its name or capabilities; ABORTED when another process came with the same `agentId`.
+ *
+ * @example
+ * await runWorker({
+ *   client,
+ *   name: "shouter",
+ *   capabilities: { tasks: ["custom"] },
+ *   signal: stop.signal,
+ *   run: async ({ task, input, write, signal }) => {
+ *     await write(`${new TextDecoder().decode(task.config?.inputData).toUpperCase()}\n`);
+ *     return { exitCode: 0 };
+ *   },
+ * });
+ */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  await new Worker(options).run();
+}
+
+/** Between two heartbeats, for a server that does not say how often. Milliseconds. */
+const HEARTBEAT_MS = 10_000;
+
+/** How often the server wants to hear of an agent, in the trailers of Register and Heartbeat. */
+const INTERVAL_TRAILER = "x-baaaht-heartbeat-interval-ms";
+
+const DRAIN_MS = 30_000;
+
+/** How long what was given back has to put itself away, and signing off may take. Milliseconds. */
+const LEAVE_MS = 5_000;
+
+class Worker {
+  readonly #client: Client;
+  readonly #options: WorkerOptions;
+  readonly #atWork = new Map<string, { readonly task: TaskAtWork; readonly done: Promise<void> }>();
+  /** Tasks that came again while what was begun of them is still being put away. */
+  readonly #again = new Set<string>();
+  #agentId: string | undefined;
+  #token = "";
+  #intervalMs = HEARTBEAT_MS;
+
+  constructor(options: WorkerOptions) {
+    this.#client = options.client;
+    this.#options = options;
+    this.#agentId = options.agentId;
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    const over = new AbortController(); // the end of line and heartbeats, after the drain
+    const serving = this.#serve(over.signal);
+    try {
+      await orAborted(serving, signal);
+    } catch (error) {
+      if (!signal.aborted) {
+        await this.#leave(new TaskEnded("left", "its worker has failed"));
+        throw error;
+      }
+    }
+    await this.#drain();
+    over.abort();
+    await serving.catch(() => undefined); // it ends by the abort
+    await this.#signOff();
+  }
+
+  /** Registers and holds the line, anew whenever the server does not know the agent any more. */
+  async #serve(over: AbortSignal): Promise<never> {
+    for (;;) {
+      const agentId = this.#agentId ?? (await this.#register(over));
+      const lost = new AbortController();
+      const until = AbortSignal.any([over, lost.signal]);
+      try {
+        const line = holdLine(this.#client, {
+          agentId,
+          metadata: this.#metadata(),
+          signal: until,
+          opened: () => {
+            this.#tell({ what: "ready", agentId });
+            void this.#beat(agentId, until).catch(() => undefined); // the next one says the same
+          },
+          lost: ({ message }, againInMs) => this.#tell({ what: "interrupted", why: message, againInMs }),
+          heard: (message) => this.#hear(message),
+        });
+        return await Promise.race([line, this.#keepBeating(agentId, until)]);
+      } catch (error) {
+        if (Failure.from(error)?.kind !== "not_found" || over.aborted) throw error;
+        await this.#leave(new TaskEnded("lost", "the server does not know its worker any more"));
+        this.#agentId = undefined;
+      } finally {
+        lost.abort();
+      }
+    }
+  }
+
+  async #register(signal: AbortSignal): Promise<string> {
+    const { name, version = "", labels = {}, capabilities } = this.#options;
+    for (let failures = 0; ; ) {
+      try {
+        const { agentId, registrationToken } = await this.#client.agent.register(
+          {
+            name,
+            type: AgentType.WORKER,
+            metadata: { version, labels: { ...labels }, hostname: hostname(), pid: String(process.pid) },
+            capabilities: {
+              supportedTasks: [...capabilities.tasks],
+              supportedTools: [...(capabilities.tools ?? [])],
+              maxConcurrentTasks: capabilities.maxConcurrentTasks ?? 1,
+              supportsStreaming: true,
+              supportsCancellation: true,
+            },
+          },
+          { signal, onTrailers: (trailers) => this.#heedInterval(trailers) },
+        );
+        this.#agentId = agentId;
+        this.#token = registrationToken;
+        this.#tell({ what: "registered", agentId });
+        return agentId;
+      } catch (error) {
+        const failure = Failure.from(error);
+        const isFirst = this.#token === "" && failures === 0;
+        if (failure?.kind !== "unavailable" || isFirst) throw error;
+        failures += 1;
+        const ms = backoffMs(failures, { maxMs: this.#client.reconnect.intervalMs, random: Math.random() });
+        this.#tell({ what: "interrupted", why: failure.message, againInMs: ms });
+        await pause(ms, signal);
+      }
+    }
+  }
+
+  /** Says that the worker is there for as long as it is; a line that is away for long is no reason to be silent. */
+  async #keepBeating(agentId: string, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await pause(this.#options.heartbeatMs ?? this.#intervalMs, signal);
+      try {
+        await this.#beat(agentId, signal);
+      } catch (error) {
+        if (signal.aborted || Failure.from(error)?.kind === "not_found") throw error;
+        // Anything else may be over when the next one is due, and the line tells of it.
+      }
+    }
+  }
+
+  async #beat(agentId: string, signal: AbortSignal): Promise<void> {
+    const { pendingTasks } = await this.#client.agent.heartbeat(
+      { agentId, activeTasks: [...this.#atWork.keys()] },
+      { signal, metadata: this.#metadata(), onTrailers: (trailers) => this.#heedInterval(trailers) },
+    );
+    for (const taskId of pendingTasks) this.#take(taskId);
+  }
+
+  #heedInterval(trailers: Headers): void {
+    const ms = Number(trailers.get(INTERVAL_TRAILER));
+    if (ms > 0) this.#intervalMs = ms;
+  }
+
+  #hear({ type, payload }: AgentMessage): void {
+    if (type === MessageType.TASK_REQUEST && payload.case === "taskMessage") {
+      this.#take(payload.value.taskId);
+    } else if (payload.case === "controlMessage" && payload.value.command === ControlCommand.CANCEL) {
+      const { task_id: taskId = "", reason = "it was cancelled", force } = payload.value.parameters;
+      this.#atWork.get(taskId)?.task.end(new TaskEnded(force === "true" ? "forced" : "cancelled", reason));
+    }
+  }
+
+  #take(taskId: string): void {
+    if (this.#options.signal.aborted) return;
+    if (this.#atWork.has(taskId)) {
+      this.#again.add(taskId);
+      return;
+    }
+    const { run } = this.#options;
+    const task = new TaskAtWork(this.#client, {
+      taskId,
+      metadata: this.#metadata(),
+      run,
+      clock: Date.now,
+    });
+    this.#tell({ what: "task_begun", taskId });
+    this.#atWork.set(taskId, { task, done: this.#follow(taskId, task) });
+  }
+
+  async #follow(taskId: string, task: TaskAtWork): Promise<void> {
+    const report = await task.run();
+    this.#atWork.delete(taskId);
+    this.#tell({ what: "task_over", taskId, report });
+    if (this.#again.delete(taskId) && report.how === "ended") this.#take(taskId);
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#atWork.size === 0) return;
+    this.#tell({ what: "draining", tasks: [...this.#atWork.keys()] });
+    const { drainMs = DRAIN_MS, hurry } = this.#options;
+    const patience = AbortSignal.timeout(drainMs);
+    await this.#allDone(hurry === undefined ? patience : AbortSignal.any([patience, hurry]));
+    await this.#leave(new TaskEnded("left", "its worker stops"));
+  }
+
+  /** Has everything at work end, and waits a while for it. */
+  async #leave(end: TaskEnded): Promise<void> {
+    for (const { task } of this.#atWork.values()) task.end(end);
+    await this.#allDone(AbortSignal.timeout(LEAVE_MS));
+  }
+
+  async #allDone(signal: AbortSignal): Promise<void> {
+    const all = Promise.all([...this.#atWork.values()].map(({ done }) => done));
+    await orAborted(all, signal).catch(() => undefined); // late is what the caller deals with
+  }
+
+  /** The server gives what this worker had to others. One that can't be reached finds out by itself. */
+  async #signOff(): Promise<void> {
+    if (this.#agentId === undefined) return;
+    await this.#client.agent
+      .unregister(
+        { agentId: this.#agentId, reason: "the worker stops" },
+        { metadata: this.#metadata(), timeoutMs: LEAVE_MS, waitForReady: false },
+      )
+      .catch(() => undefined);
+  }
+
+  #metadata(): Readonly<Record<string, string>> {
+    return this.#token === "" ? {} : { "x-baaaht-agent-token": this.#token };
+  }
+
+  #tell(news: WorkerNews): void {
+    this.#options.onNews?.(news);
+  }
+}
