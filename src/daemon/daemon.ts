@@ -62,7 +62,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   await using supervisor = new Supervisor(words);
   const health = createHealth();
   const engine = new EngineWords({ health, words, endpoint: runtime.endpoint });
-  const domain = startDomain({
+  const domain = await startDomain({
     store,
     log,
     runtime,

@@ -1,10 +1,11 @@
+import type { Agents } from "../agents/agents.ts";
+import type { Lines } from "../agents/lines.ts";
 import { systemCall } from "../call.ts";
 import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
 import { Copies } from "../containers/copies.ts";
 import { CopiesUnderWay } from "../containers/copies-under-way.ts";
 import { Endings } from "../containers/endings.ts";
-import type { EngineState } from "../containers/engine-link.ts";
 import { Execs } from "../containers/execs/execs.ts";
 import { Images } from "../containers/images.ts";
 import { OneAtATime } from "../containers/one-at-a-time.ts";
@@ -15,15 +16,12 @@ import { Readings } from "../containers/readings.ts";
 import { Stats } from "../containers/stats.ts";
 import { Pool } from "../containers/warm/pool.ts";
 import { Bell } from "../events/bell.ts";
-import type { EventLog } from "../events/log.ts";
 import { Messages } from "../messages/messages.ts";
-import type { Runtime } from "../runtime/runtime.ts";
 import { Expiry } from "../sessions/expiry.ts";
 import { Sessions } from "../sessions/sessions.ts";
-import type { SqliteStore } from "../store/sqlite/sqlite-store.ts";
-import type { Config } from "./config.ts";
+import { startAgents } from "./domain-agents.ts";
+import type { DomainParts } from "./domain-parts.ts";
 import type { Log } from "./log.ts";
-import type { Supervisor } from "./supervisor.ts";
 
 /** What the product does, put together. */
 export interface Domain {
@@ -38,17 +36,8 @@ export interface Domain {
   readonly images: Images;
   readonly pool: Pool;
   readonly copies: Copies;
-}
-
-export interface DomainParts {
-  readonly store: SqliteStore;
-  readonly log: EventLog;
-  readonly runtime: Runtime;
-  readonly supervisor: Supervisor;
-  readonly config: Config;
-  readonly clock: () => number;
-  readonly words: Log;
-  readonly onEngine: (state: EngineState) => void;
+  readonly agents: Agents;
+  readonly lines: Lines;
 }
 
 /** How often closings that could not be finished are tried again, in milliseconds. */
@@ -57,7 +46,7 @@ const closingRetryMs = 5_000;
 const closingsAtOnce = 64;
 
 /** Puts the domain together and starts what it does by itself: expiry, the engine's watch, closings left over. */
-export function startDomain(parts: DomainParts): Domain {
+export async function startDomain(parts: DomainParts): Promise<Domain> {
   const { store, config, clock, supervisor, words } = parts;
   const noticeMs = config.sessions.expiringNoticeMs;
   const expiry = new Expiry(clock);
@@ -118,6 +107,7 @@ export function startDomain(parts: DomainParts): Domain {
   if (config.runtime.statsIntervalMs > 0)
     supervisor.keepUp("measure containers", (signal) => stats.run(signal));
   return {
+    ...(await startAgents(parts)),
     sessions,
     messages,
     containers,

@@ -7,6 +7,7 @@ import { AgentService } from "../gen/proto/agent/v1/agent_pb.ts";
 import { GatewayService } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { addService, type RpcServer } from "../rpc/adapter.ts";
+import { agentCalls } from "../rpc/agent-calls.ts";
 import { approvalCalls } from "../rpc/approval-calls.ts";
 import { containerCalls } from "../rpc/container-calls.ts";
 import { copyCalls } from "../rpc/copy-calls.ts";
@@ -75,7 +76,18 @@ export function addServices(
     ...eventCalls(log),
     ...status.orchestrator,
   });
-  add(AgentService, status.agent);
+  add(AgentService, {
+    ...agentCalls({
+      ...domain,
+      ...limits,
+      log,
+      clock: facts.clock,
+      heartbeatIntervalMs: config.agents.heartbeatIntervalMs,
+      graceMs: config.agents.graceMs,
+      pendingFor: () => [],
+    }),
+    ...status.agent,
+  });
   add(GatewayService, status.gateway);
   add(HealthService, health.handlers);
   const { v1, v1alpha } = reflection([...own, ...foreign]);

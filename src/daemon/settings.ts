@@ -1,3 +1,4 @@
+import { agentSettings } from "./agent-settings.ts";
 import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
 import {
   blankProblem,
@@ -325,6 +326,8 @@ export const settings = {
       { default: "" },
     ),
   },
+
+  agents: agentSettings,
 
   client: {
     dialTimeoutMs: duration("How long the command line tries to connect.", {

@@ -88,7 +88,7 @@ export async function domainSubject(options: SubjectOptions = {}): Promise<Domai
     told.resolve();
     told = Promise.withResolvers();
   };
-  const domain = startDomain({
+  const domain = await startDomain({
     store,
     log,
     runtime,

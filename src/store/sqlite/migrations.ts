@@ -92,4 +92,17 @@ export const migrations: readonly string[] = [
     FROM open_execs;
   DROP TABLE open_execs;
   `,
+  // Agents.
+  `
+  CREATE TABLE agents (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    labels TEXT,
+    state TEXT NOT NULL,
+    type TEXT NOT NULL,
+    endedAt INTEGER
+  ) STRICT;
+  CREATE INDEX agents_state ON agents (state, "key");
+  CREATE INDEX agents_ended ON agents (endedAt) WHERE endedAt IS NOT NULL;
+  `,
 ];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { untilAborted } from "../../src/containers/until-aborted.ts";
+import { untilAborted } from "../src/until-aborted.ts";
 
 describe("untilAborted()", () => {
   test("gives all values of a source that ends", async () => {

@@ -1,0 +1,101 @@
+import type { Instant } from "../events/event.ts";
+import type { Agent, AgentId } from "./agent.ts";
+import type { Report } from "./agent-limits.ts";
+
+/** An agent with what is known of it at the moment. */
+export interface AgentView {
+  readonly agent: Agent;
+  readonly heardAt: Instant;
+  /** As of its last heartbeat. */
+  readonly report: Report;
+  readonly line: "open" | "none";
+}
+
+/** An agent that beats or holds a line. */
+export type LiveAgent = AgentView;
+
+/** A live agent as it is kept in memory. */
+export interface Present {
+  agent: Agent;
+  heardAt: Instant;
+  /** The same by a clock that is never set. Milliseconds. */
+  heardMs: number;
+  report: Report;
+  line: "open" | "none";
+  /** Whether a change is under way that may end it: who is heard of then has to wait for how it ends. */
+  isLeaving: boolean;
+}
+
+export const nothingReported: Report = { usage: undefined, activeTasks: [] };
+
+/**
+ * How much longer than planned a look at the agents may have waited, in milliseconds, before the server counts as held
+ * up: suspended, stopped, or out of processor.
+ */
+const heldUpMs = 1_000;
+
+/** Who is live, and when each was last heard of. In memory: a server that starts gives all of them their grace anew. */
+export class Presence {
+  readonly #present = new Map<AgentId, Present>();
+  readonly #clocks: { readonly clock: () => Instant; readonly monotonic: () => number };
+  #lookMs: number | undefined;
+
+  constructor(clocks: { readonly clock: () => Instant; readonly monotonic: () => number }) {
+    this.#clocks = clocks;
+  }
+
+  get size(): number {
+    return this.#present.size;
+  }
+
+  get(id: AgentId): Present | undefined {
+    return this.#present.get(id);
+  }
+
+  all(): readonly Present[] {
+    return [...this.#present.values()];
+  }
+
+  /** Puts an agent among those that are live, heard of now; `heardAt` says when it was really heard of. */
+  add(agent: Agent, heardAt = this.#clocks.clock()): Present {
+    const heardMs = this.#clocks.monotonic();
+    const before = this.#present.get(agent.id);
+    const { report = nothingReported, line = "none" } = before ?? {};
+    const present: Present = { agent, heardAt, heardMs, report, line, isLeaving: false };
+    if (before !== undefined) return Object.assign(before, present);
+    this.#present.set(agent.id, present);
+    return present;
+  }
+
+  remove(id: AgentId): void {
+    this.#present.delete(id);
+  }
+
+  heard(present: Present): void {
+    present.heardAt = this.#clocks.clock();
+    present.heardMs = this.#clocks.monotonic();
+  }
+
+  /** How long nothing was heard of an agent, in milliseconds; 0 while it holds a line. */
+  silenceOf(present: Present): number {
+    return present.line === "open" ? 0 : this.#clocks.monotonic() - present.heardMs;
+  }
+
+  /**
+   * Those that were silent for `graceMs`. Asked every `everyMs`: when it was not for longer, the server itself was held
+   * up, and could not have heard anybody in that time.
+   */
+  silent(graceMs: number, everyMs: number): readonly Present[] {
+    const now = this.#clocks.monotonic();
+    const heldUp = now - (this.#lookMs ?? now) - everyMs;
+    this.#lookMs = now;
+    if (heldUp > heldUpMs) {
+      for (const present of this.#present.values()) present.heardMs = Math.min(now, present.heardMs + heldUp);
+    }
+    return this.all().filter((present) => !present.isLeaving && this.silenceOf(present) >= graceMs);
+  }
+}
+
+export function viewOf({ agent, heardAt, report, line }: Present): LiveAgent {
+  return { agent, heardAt, report, line };
+}

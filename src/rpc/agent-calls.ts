@@ -1,0 +1,153 @@
+import type { AgentId } from "../agents/agent.ts";
+import type { Agents } from "../agents/agents.ts";
+import type { LineInput, Lines } from "../agents/lines.ts";
+import type { LineOutput } from "../agents/outbox.ts";
+import type { EventLog } from "../events/log.ts";
+import { invalid } from "../failure.ts";
+import type { AgentService, StreamAgentRequest } from "../gen/proto/agent/v1/agent_pb.ts";
+import { askedBy } from "./asked-by.ts";
+import type { Call } from "./call.ts";
+import type { Handlers } from "./handlers.ts";
+import { pageOf, tokenOf } from "./paging.ts";
+import {
+  agentFilterOf,
+  agentMetadataOf,
+  agentTypeOf,
+  capabilitiesOf,
+  reportOf,
+  toWireAgent,
+} from "./wire-agent.ts";
+import { agentMessageOf, toWireAgentMessage } from "./wire-agent-message.ts";
+import { count32, requiredId, timestamp } from "./wire-values.ts";
+
+export interface AgentCallParts {
+  readonly agents: Agents;
+  readonly lines: Lines;
+  readonly log: EventLog;
+  readonly clock: () => number;
+  readonly maxPageSize: number;
+  readonly heartbeatIntervalMs: number;
+  readonly graceMs: number;
+  /** The tasks that an agent has been given and has not opened yet. */
+  readonly pendingFor: (id: AgentId) => readonly string[] | Promise<readonly string[]>;
+}
+
+/** Where an agent puts its registration token, if it has kept one. */
+const tokenHeader = "x-baaaht-agent-token";
+
+/** AgentService's calls about agents and their lines. */
+export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService> {
+  const { agents, lines, log, clock, maxPageSize } = parts;
+  const beats = {
+    "x-baaaht-heartbeat-interval-ms": String(parts.heartbeatIntervalMs),
+    "x-baaaht-heartbeat-grace-ms": String(parts.graceMs),
+  };
+  return {
+    register: async (request, call) => {
+      const wanted = {
+        name: request.name,
+        type: agentTypeOf(request.type),
+        metadata: agentMetadataOf(request.metadata),
+        capabilities: capabilitiesOf(request.capabilities),
+      };
+      const { agent, token } = await agents.register(wanted, askedBy(call));
+      tell(beats, call);
+      return { agentId: agent.agent.id, agent: toWireAgent(agent), registrationToken: token };
+    },
+
+    unregister: async (request, call) => {
+      const id = requiredId<AgentId>(request.agentId, "agent_id");
+      const off = { reason: request.reason, token: presented(call) };
+      const news = await agents.unregister(id, off, askedBy(call));
+      return {
+        success: true,
+        message: news === "signed_off" ? "unregistered" : "it was unregistered already",
+      };
+    },
+
+    heartbeat: async (request, call) => {
+      const id = requiredId<AgentId>(request.agentId, "agent_id");
+      const at = clock();
+      const beat = { report: reportOf(request, at), token: presented(call) };
+      await agents.heartbeat(id, beat, askedBy(call));
+      tell(beats, call);
+      return { timestamp: timestamp(at), pendingTasks: [...(await parts.pendingFor(id))] };
+    },
+
+    getAgent: async (request) => ({
+      agent: toWireAgent(await agents.get(requiredId<AgentId>(request.agentId, "agent_id"))),
+    }),
+
+    listAgents: async (request) => {
+      const filter = agentFilterOf(request);
+      const paged = { maxPageSize, filter: { list: "agents", ...filter } };
+      const listing = await agents.list({ filter, ...pageOf(request, paged) });
+      return {
+        agents: listing.rows.map(toWireAgent),
+        totalCount: count32(listing.total),
+        nextPageToken: tokenOf(listing.next, paged.filter),
+        cursor: log.cursor(listing.position),
+      };
+    },
+
+    streamAgent: async function* (requests, call) {
+      const frames = requests[Symbol.asyncIterator]();
+      const first = await frames.next();
+      const id = requiredId<AgentId>(first.done ? "" : first.value.agentId, "agent_id");
+      const input = inputsOf(id, {
+        first: first.value,
+        rest: { [Symbol.asyncIterator]: () => frames },
+        clock,
+      });
+      const serving = { input, token: presented(call), call: askedBy(call), opened: () => call.open(beats) };
+      for await (const output of lines.serve(id, serving)) yield toWireOutput(output);
+    },
+  };
+}
+
+function presented(call: Call): string | undefined {
+  return call.metadata.get(tokenHeader);
+}
+
+function tell(trailers: Readonly<Record<string, string>>, call: Call): void {
+  for (const [name, value] of Object.entries(trailers)) call.trailer(name, value);
+}
+
+/** What the frames of a line say; the first one may say nothing but whose line it is. */
+async function* inputsOf(
+  id: AgentId,
+  frames: {
+    readonly first: StreamAgentRequest | undefined;
+    readonly rest: AsyncIterable<StreamAgentRequest>;
+    readonly clock: () => number;
+  },
+): AsyncGenerator<LineInput> {
+  const { first, rest, clock } = frames;
+  if (first !== undefined && first.payload.case !== undefined) yield inputOf(first, clock);
+  for await (const frame of rest) {
+    if (frame.agentId !== "" && frame.agentId !== id) {
+      const description = `is another than that of the first frame; it is "${id}" or empty on this line`;
+      throw invalid("take a frame", [{ field: "agent_id", description }]);
+    }
+    yield inputOf(frame, clock);
+  }
+}
+
+function inputOf({ payload }: StreamAgentRequest, clock: () => number): LineInput {
+  switch (payload.case) {
+    case "heartbeat":
+      return { kind: "heartbeat" };
+    case "message":
+      return { kind: "message", message: agentMessageOf(payload.value, clock()) };
+    case undefined:
+      throw invalid("take a frame", [{ field: "payload", description: "is missing; message or heartbeat" }]);
+  }
+}
+
+function toWireOutput(output: LineOutput) {
+  const payload =
+    output.kind === "heartbeat"
+      ? { case: "heartbeat" as const, value: {} }
+      : { case: "message" as const, value: toWireAgentMessage(output.message) };
+  return { payload };
+}
