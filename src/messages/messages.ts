@@ -1,19 +1,9 @@
 import type { Call } from "../call.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure, invalid } from "../failure.ts";
-import {
-  type Activity,
-  activeSession,
-  activityAt,
-  activityTable,
-  knownSession,
-  type Session,
-  type SessionId,
-  sessionEvent,
-  sessionTable,
-} from "../sessions/session.ts";
-import { type Answer, answered, answerOf, answerTable, type OnceKey, onceKey } from "../store/answers.ts";
-import { changed, type Decision, type Listing, put, type Store, unchanged } from "../store/store.ts";
+import { activityTable, knownSession, type SessionId, sessionTable } from "../sessions/session.ts";
+import { onceKey } from "../store/answers.ts";
+import type { Listing, Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import {
   type Draft,
@@ -22,8 +12,8 @@ import {
   type MessageLimits,
   messageKey,
   messageTable,
-  sameMessage,
 } from "./message.ts";
+import { messageLoads, type Sending, sendMessage } from "./message-rules.ts";
 
 export interface MessagesOptions {
   readonly store: Store;
@@ -39,6 +29,15 @@ export interface MessagePage {
   readonly limit: number;
   readonly after?: PagePlace | undefined;
   readonly order: "oldest_first" | "newest_first";
+}
+
+/** A message as a call brings it. */
+export interface SentDraft {
+  readonly draft: Draft;
+  /** Empty: none. */
+  readonly idempotencyKey: string;
+  /** The part that speaks in its event; absent: the calls of sessions. */
+  readonly source?: string;
 }
 
 /** Messages of sessions: stored and read. */
@@ -58,38 +57,51 @@ export class Messages {
    * Failures: NOT_FOUND, FAILED_PRECONDITION when the session is closing or closed, INVALID_ARGUMENT, ALREADY_EXISTS,
    * RESOURCE_EXHAUSTED when the session has as many messages as it may.
    */
-  async send(
+  async send(id: SessionId, sent: SentDraft, call: Call): Promise<Message> {
+    return (await this.sendOnce(id, sent, call)).message;
+  }
+
+  /** The same, and whether the message is new. */
+  async sendOnce(
     id: SessionId,
-    sent: { readonly draft: Draft; readonly idempotencyKey: string },
+    sent: SentDraft,
     call: Call,
-  ): Promise<Message> {
+  ): Promise<{ readonly message: Message; readonly as: "new" | "repeated" }> {
+    const sending = this.sending(id, sent, call);
+    const outcome = await this.#store.change(messageLoads(sending), (loaded) => sendMessage(loaded, sending));
+    if (outcome.kind === "stored") return { message: outcome.message, as: "new" };
+    const message = outcome.kind === "again" ? await this.get(id, outcome.id) : outcome.message;
+    return { message, as: "repeated" };
+  }
+
+  /** A message as it is to be stored. Failures: INVALID_ARGUMENT. */
+  sending(id: SessionId, sent: SentDraft, call: Call): Sending {
     const { draft, idempotencyKey: key } = sent;
-    const violations = draftViolations(draft, this.#options.limits);
+    const { limits, noticeMs, clock } = this.#options;
+    const violations = draftViolations(draft, limits);
     if (violations.length > 0) throw invalid("send a message", violations);
-    const once = key === "" ? undefined : onceKey(key, { kind: "send_message", scope: id, content: draft });
-    const message = {
+    return {
+      sessionId: id,
       draft: { ...draft, id: draft.id === "" ? Bun.randomUUIDv7() : draft.id },
-      once,
-      at: this.#options.clock(),
+      idBy: draft.id === "" ? "server" : "client",
+      once: key === "" ? undefined : onceKey(key, { kind: "send_message", scope: id, content: draft }),
+      at: clock(),
       actor: call.actor,
       correlationId: call.correlationId,
-      limits: this.#options.limits,
-      noticeMs: this.#options.noticeMs,
+      limits,
+      noticeMs,
+      source: sent.source ?? "orchestrator.grpc",
     };
-    const stored = await this.#store.change(
-      {
-        session: { table: sessionTable, key: id },
-        activity: { table: activityTable, key: id },
-        // A message id that the server has just made can't be there yet.
-        before: { table: messageTable, key: draft.id === "" ? undefined : messageKey(id, draft.id) },
-        answer: { table: answerTable, key: once?.row },
-      },
-      (loaded) => sendMessage(loaded, { ...message, sessionId: id }),
-    );
-    if ("message" in stored) return stored.message;
-    const first = await this.#store.get(messageTable, messageKey(id, stored.again));
-    if (first !== undefined) return first;
-    throw new Failure("not_found", `Cannot get message "${stored.again}": it was removed`);
+  }
+
+  /** Failures: NOT_FOUND. */
+  async get(sessionId: SessionId, id: string): Promise<Message> {
+    const message = await this.#store.get(messageTable, messageKey(sessionId, id));
+    if (message !== undefined) return message;
+    throw new Failure("not_found", `Cannot get message "${id}": there is none with this id in the session`, {
+      reason: "MESSAGE_NOT_FOUND",
+      metadata: { session_id: sessionId, message_id: id },
+    });
   }
 
   /** A page of a session's messages. `total` counts all of them. Failures: NOT_FOUND. */
@@ -111,64 +123,4 @@ export class Messages {
   async newest(sessionId: SessionId, limit: number): Promise<readonly Message[]> {
     return (await this.list({ sessionId, limit, order: "newest_first" })).rows.toReversed();
   }
-}
-
-interface Sending {
-  readonly sessionId: SessionId;
-  readonly draft: Draft;
-  readonly once: OnceKey | undefined;
-  readonly at: Instant;
-  readonly actor: string;
-  readonly correlationId: string;
-  readonly limits: MessageLimits;
-  readonly noticeMs: number;
-}
-
-/** The stored message, or the id of the one that the same request stored before. */
-function sendMessage(
-  loaded: {
-    readonly session: Session | undefined;
-    readonly activity: Activity | undefined;
-    readonly before: Message | undefined;
-    readonly answer: Answer | undefined;
-  },
-  sending: Sending,
-): Decision<{ readonly message: Message } | { readonly again: string }> {
-  const { draft, once, at, sessionId: id } = sending;
-  // What was stored is answered also when the session has been closed since.
-  const again = once && answered(loaded.answer, once, at);
-  if (again !== undefined) return unchanged({ again });
-  if (loaded.before !== undefined) {
-    const message = sameMessage(loaded.before, draft);
-    return changed({ message }, once ? [put(answerTable, answerOf(once, message.id, at))] : []);
-  }
-  const session = activeSession(loaded.session, { id, doing: "send a message to session" });
-  const count = loaded.activity?.messageCount ?? 0;
-  if (count >= sending.limits.maxPerSession) {
-    throw new Failure(
-      "resource_exhausted",
-      `Cannot send a message to session "${session.id}": it has ${count} messages, and ${sending.limits.maxPerSession} is the most`,
-      { reason: "TOO_MANY_MESSAGES", metadata: { limit: String(sending.limits.maxPerSession) } },
-    );
-  }
-  const activity = activityAt(session, at, { before: loaded.activity, noticeMs: sending.noticeMs });
-  const message: Message = { ...draft, sessionId: session.id, ordinal: count + 1, at };
-  return changed(
-    { message },
-    [
-      put(messageTable, message),
-      put(activityTable, { ...activity, messageCount: message.ordinal }),
-      ...(once ? [put(answerTable, answerOf(once, message.id, at))] : []),
-    ],
-    [
-      sessionEvent(session, {
-        type: "message_created",
-        source: "orchestrator.grpc",
-        at,
-        actor: sending.actor,
-        correlationId: sending.correlationId,
-        data: { message_id: message.id, role: message.role, ordinal: String(message.ordinal) },
-      }),
-    ],
-  );
 }
