@@ -37,6 +37,11 @@ export type EventType =
   | "approval_requested"
   | "approval_given"
   | "approval_refused"
+  | "turn_queued"
+  | "turn_started"
+  | "turn_answered"
+  | "turn_failed"
+  | "turn_cancelled"
   | "system_startup"
   | "system_shutdown";
 

@@ -43,8 +43,7 @@ export function eventFilterOf(wire: WireFilter | undefined): EventFilter {
   ];
   const startTime = instantOf(wire.startTime, "filter.start_time");
   const endTime = instantOf(wire.endTime, "filter.end_time");
-  knownEnum(PrioritySchema, wire.priority, "filter.priority");
-  const priority = priorities.find((name) => wirePriorities[name] === wire.priority);
+  const priority = priorityOf(wire.priority, "filter.priority");
   return {
     types,
     ...(wire.source === "" ? {} : { source: wire.source }),
@@ -57,6 +56,16 @@ export function eventFilterOf(wire: WireFilter | undefined): EventFilter {
     ...(endTime === undefined ? {} : { endTime }),
     labels: wire.labels,
   };
+}
+
+/** The priority that a client asks for; `undefined`: any. */
+export function priorityOf(wire: WirePriority, field: string): Priority | undefined {
+  knownEnum(PrioritySchema, wire, field);
+  return priorities.find((name) => wirePriorities[name] === wire);
+}
+
+export function toWirePriority(priority: Priority | undefined): WirePriority {
+  return wirePriorities[priority ?? "normal"];
 }
 
 const encodings = new WeakMap<LogEvent, Encoded>();
@@ -102,6 +111,11 @@ const wireTypes: Readonly<Record<EventType, WireType>> = {
   approval_requested: WireType.APPROVAL_REQUESTED,
   approval_given: WireType.APPROVAL_GIVEN,
   approval_refused: WireType.APPROVAL_REFUSED,
+  turn_queued: WireType.TURN_QUEUED,
+  turn_started: WireType.TURN_STARTED,
+  turn_answered: WireType.TURN_ANSWERED,
+  turn_failed: WireType.TURN_FAILED,
+  turn_cancelled: WireType.TURN_CANCELLED,
   system_startup: WireType.SYSTEM_STARTUP,
   system_shutdown: WireType.SYSTEM_SHUTDOWN,
 };
@@ -117,7 +131,8 @@ function typeOf(wire: WireType, field: string): EventType {
   throw invalid("subscribe to events", [{ field, description }]);
 }
 
-function toWireEvent(event: LogEvent, cursor: string): MessageInitShape<typeof EventSchema> {
+/** An event of the log as the wire has it. */
+export function toWireEvent(event: LogEvent, cursor: string): MessageInitShape<typeof EventSchema> {
   return {
     id: event.id,
     type: wireTypes[event.type],
@@ -133,7 +148,7 @@ function toWireEvent(event: LogEvent, cursor: string): MessageInitShape<typeof E
       userId: event.userId ?? "",
       actor: event.actor ?? "",
       labels: { ...event.labels },
-      priority: wirePriorities[event.priority ?? "normal"],
+      priority: toWirePriority(event.priority),
     },
     cursor,
   };
