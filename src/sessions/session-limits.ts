@@ -163,3 +163,14 @@ function negative(field: string, value: bigint): readonly FieldViolation[] {
     ? [{ field, description: `is ${value}; it can't be negative (0 means the default)` }]
     : [];
 }
+
+/** A config with the server's defaults where it asks for nothing. */
+export function withDefaults(config: SessionConfig, limits: SessionLimits): SessionConfig {
+  const ns = (milliseconds: number) => BigInt(milliseconds) * 1_000_000n;
+  return {
+    ...config,
+    maxContainers: config.maxContainers === 0 ? limits.defaultMaxContainers : config.maxContainers,
+    idleTimeoutNs: config.idleTimeoutNs === 0n ? ns(limits.defaultIdleTimeoutMs) : config.idleTimeoutNs,
+    maxDurationNs: config.maxDurationNs === 0n ? ns(limits.defaultMaxDurationMs) : config.maxDurationNs,
+  };
+}

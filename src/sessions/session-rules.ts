@@ -21,6 +21,9 @@ import {
 /** The part that speaks in events that a session call made; clients know it by this name. */
 export const sessionSource = "orchestrator.grpc";
 
+/** The same of a call of GatewayService. */
+export const gatewaySource = "gateway.grpc";
+
 /** What every rule is told about the change that it decides on. */
 export interface Deciding {
   readonly at: Instant;
@@ -56,7 +59,13 @@ export function createSession(
       put(counterTable, moved(loaded.open, openSessions, 1)),
       ...(create.once ? [put(answerTable, answerOf(create.once, session.id, create.at))] : []),
     ],
-    [happened(session, create, { type: "session_created", data: { name: session.metadata.name } })],
+    [
+      happened(session, create, {
+        type: "session_created",
+        source: session.gateway === undefined ? sessionSource : gatewaySource,
+        data: { name: session.metadata.name },
+      }),
+    ],
   );
 }
 

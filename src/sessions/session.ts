@@ -18,6 +18,30 @@ export interface Session {
   readonly containerIds: readonly string[];
   /** Absent: nothing. */
   readonly holdings?: Holdings | undefined;
+  /** What a user interface has said of it, where it was opened by one. */
+  readonly gateway?: GatewaySide | undefined;
+}
+
+/** A gateway session's own part of its session; all else of it is the session's. */
+export interface GatewaySide {
+  readonly clientType: string;
+  readonly clientVersion: string;
+  readonly config: GatewayConfig;
+}
+
+export interface GatewayConfig {
+  /** Whether answers are sent while they are made. */
+  readonly enableStreaming: boolean;
+  /** Of a client's message, in UTF-8. */
+  readonly maxMessageBytes: number;
+  /** Bytes of UTF-8; 0: as the assistant sends it. */
+  readonly chunkSize: number;
+  readonly chunkDelayNs: bigint;
+  /** Whether a chunk holds only what is new. */
+  readonly enableDelta: boolean;
+  readonly requireAuth: boolean;
+  /** Empty: any. */
+  readonly allowedOrigins: readonly string[];
 }
 
 /** What a session has of the engine besides its containers' ids. */
@@ -107,6 +131,7 @@ export const sessionTable: Table<Session> = {
     state: (session) => session.life.state,
     ownerId: (session) => session.metadata.ownerId,
     closedAt: (session) => (session.life.state === "closed" ? session.life.at : null),
+    gateway: (session) => (session.gateway === undefined ? null : "yes"),
   },
   labels: (session) => session.metadata.labels,
 };

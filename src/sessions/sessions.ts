@@ -1,7 +1,7 @@
 import type { Background } from "../background.ts";
 import type { Call } from "../call.ts";
 import type { Instant } from "../events/event.ts";
-import { abortFailure, Failure } from "../failure.ts";
+import { Failure } from "../failure.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
 import type { Listing, Store } from "../store/store.ts";
@@ -13,6 +13,7 @@ import {
   activityAt,
   activityTable,
   expiryStep,
+  type GatewaySide,
   knownSession,
   openSessions,
   type Session,
@@ -21,7 +22,13 @@ import {
   type SessionMetadata,
   sessionTable,
 } from "./session.ts";
-import { contextViolations, refuse, type SessionLimits, sessionViolations } from "./session-limits.ts";
+import {
+  contextViolations,
+  refuse,
+  type SessionLimits,
+  sessionViolations,
+  withDefaults,
+} from "./session-limits.ts";
 import {
   announceExpiry,
   closeSession,
@@ -31,6 +38,7 @@ import {
   sessionSource,
   updateSession,
 } from "./session-rules.ts";
+import { settledOrAborted } from "./settled-or-aborted.ts";
 
 export interface SessionsOptions {
   readonly store: Store;
@@ -51,11 +59,22 @@ export interface SessionsOptions {
 /** What to do about containers that the engine can't remove: to wait for it, or to let go of them. */
 type Closes = "wait" | "abandon";
 
+/** What a client asks for when it opens a session. */
+interface WantedSession {
+  readonly metadata: SessionMetadata;
+  readonly config: SessionConfig;
+  /** Where a user interface opens it. */
+  readonly gateway?: GatewaySide;
+  readonly idempotencyKey: string;
+}
+
 export interface SessionFilter {
   /** Any of these. */
   readonly states?: readonly Session["life"]["state"][];
   readonly ownerId?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Only those that a user interface has opened. */
+  readonly of?: "gateway";
 }
 
 /** What a listing of sessions is of: which, from where, and how many. */
@@ -85,23 +104,15 @@ export class Sessions {
    * Failures: INVALID_ARGUMENT naming each wrong field, RESOURCE_EXHAUSTED at the bound on open sessions,
    * ALREADY_EXISTS when the idempotency key stands for another request.
    */
-  async create(
-    wanted: {
-      readonly metadata: SessionMetadata;
-      readonly config: SessionConfig;
-      readonly idempotencyKey: string;
-    },
-    call: Call,
-  ): Promise<Session> {
+  async create(wanted: WantedSession, call: Call): Promise<Session> {
     const fields = { metadata: "metadata", config: "config" };
     refuse("create a session", sessionViolations(wanted, this.#options.limits, fields));
     const deciding = this.#deciding(call);
     const session = this.#newSession(wanted, deciding.at);
-    const { metadata, config, idempotencyKey: key } = wanted;
-    const once =
-      key === ""
-        ? undefined
-        : onceKey(key, { kind: "create_session", scope: call.actor, content: { metadata, config } });
+    const { metadata, config, gateway, idempotencyKey: key } = wanted;
+    const kind = gateway === undefined ? "create_session" : "create_gateway_session";
+    const content = { metadata, config, ...(gateway === undefined ? {} : { gateway }) };
+    const once = key === "" ? undefined : onceKey(key, { kind, scope: call.actor, content });
     const id = await this.#store.change(
       {
         open: { table: counterTable, key: openSessions },
@@ -134,6 +145,7 @@ export class Sessions {
     const where = {
       ...(filter.states === undefined ? {} : { state: filter.states }),
       ...(filter.ownerId === undefined ? {} : { ownerId: filter.ownerId }),
+      ...(filter.of === undefined ? {} : { gateway: "yes" }),
     };
     const labels = filter.labels ?? {};
     return await this.#store.list(sessionTable, {
@@ -149,6 +161,11 @@ export class Sessions {
   /** How many sessions are not closed. */
   async countOpen(): Promise<number> {
     return (await this.#store.get(counterTable, openSessions))?.value ?? 0;
+  }
+
+  /** The same of those that a user interface has opened. */
+  async countOpenGateways(): Promise<number> {
+    return await this.#store.count(sessionTable, { where: { gateway: "yes", state: ["active", "closing"] } });
   }
 
   /**
@@ -343,13 +360,10 @@ export class Sessions {
     );
   }
 
-  #newSession(
-    wanted: { readonly metadata: SessionMetadata; readonly config: SessionConfig },
-    at: Instant,
-  ): Session {
+  #newSession(wanted: WantedSession, at: Instant): Session {
     const { limits } = this.#options;
     const id = Bun.randomUUIDv7() as SessionId; // this is where session ids are made
-    const { metadata, config } = wanted;
+    const { metadata, config, gateway } = wanted;
     return {
       id,
       metadata: { ...metadata, name: metadata.name === "" ? `session-${id.slice(-12)}` : metadata.name },
@@ -361,6 +375,7 @@ export class Sessions {
       createdAt: at,
       updatedAt: at,
       containerIds: [],
+      ...(gateway === undefined ? {} : { gateway }),
     };
   }
 
@@ -371,28 +386,5 @@ export class Sessions {
 
   #deciding(call: Call): Deciding {
     return { at: this.#options.clock(), actor: call.actor, correlationId: call.correlationId };
-  }
-}
-
-function withDefaults(config: SessionConfig, limits: SessionLimits): SessionConfig {
-  const ns = (milliseconds: number) => BigInt(milliseconds) * 1_000_000n;
-  return {
-    ...config,
-    maxContainers: config.maxContainers === 0 ? limits.defaultMaxContainers : config.maxContainers,
-    idleTimeoutNs: config.idleTimeoutNs === 0n ? ns(limits.defaultIdleTimeoutMs) : config.idleTimeoutNs,
-    maxDurationNs: config.maxDurationNs === 0n ? ns(limits.defaultMaxDurationMs) : config.maxDurationNs,
-  };
-}
-
-/** Resolves with `work`, or when `signal` aborts. */
-async function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) throw abortFailure(signal);
-  const aborted = Promise.withResolvers<void>();
-  const stop = () => aborted.resolve();
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }

@@ -105,4 +105,17 @@ export const migrations: readonly string[] = [
   CREATE INDEX agents_state ON agents (state, "key");
   CREATE INDEX agents_ended ON agents (endedAt) WHERE endedAt IS NOT NULL;
   `,
+  // Chat: who answers which question, and the sessions that user interfaces see.
+  `
+  CREATE TABLE conversations (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    openTurns INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX conversations_open ON conversations (openTurns) WHERE openTurns > 0;
+  CREATE TABLE turns ("key" TEXT PRIMARY KEY, body TEXT NOT NULL, sessionId TEXT NOT NULL) STRICT;
+  CREATE INDEX turns_session ON turns (sessionId, "key");
+  ALTER TABLE sessions ADD COLUMN gateway TEXT;
+  CREATE INDEX sessions_gateway ON sessions (state, "key") WHERE gateway IS NOT NULL;
+  `,
 ];
