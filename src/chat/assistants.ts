@@ -1,0 +1,110 @@
+import type { Agent, AgentId } from "../agents/agent.ts";
+import type { AgentChange, Agents } from "../agents/agents.ts";
+import type { Session } from "../sessions/session.ts";
+import type { Choice, Conversation } from "./turn.ts";
+
+/** An agent that answers questions. */
+interface Assistant {
+  readonly agent: Agent;
+  line: "open" | "none";
+  /** How many questions it has now. */
+  load: number;
+  /** Of all choices, the last one that fell on it: among equals it is the turn of the one that has waited longest. */
+  chosenAt: number;
+}
+
+/** The label of a session that says who answers there: an assistant's name, or its label of the same name. */
+const assistantLabel = "assistant";
+
+/** The agents that answer questions: those named `assistant` or labelled role=assistant. */
+export class Assistants {
+  readonly #assistants = new Map<AgentId, Assistant>();
+  #choices = 0;
+
+  /** Takes those that are live. */
+  takeUp(agents: Agents): void {
+    for (const { agent, line } of agents.live()) {
+      if (isAssistant(agent)) this.#assistants.set(agent.id, { agent, line, load: 0, chosenAt: 0 });
+    }
+  }
+
+  /** Follows what becomes of agents; says whether it is of an assistant. */
+  follow({ kind, agent }: AgentChange): boolean {
+    if (!isAssistant(agent)) return false;
+    const known = this.#assistants.get(agent.id);
+    switch (kind) {
+      case "lost":
+      case "unregistered":
+        this.#assistants.delete(agent.id);
+        break;
+      case "live":
+      case "line_closed":
+        if (known === undefined)
+          this.#assistants.set(agent.id, { agent, line: "none", load: 0, chosenAt: 0 });
+        else known.line = "none";
+        break;
+      case "line_opened":
+        if (known === undefined)
+          this.#assistants.set(agent.id, { agent, line: "open", load: 0, chosenAt: 0 });
+        else known.line = "open";
+    }
+    return true;
+  }
+
+  nameOf(id: AgentId | undefined): string {
+    return id === undefined ? "" : (this.#assistants.get(id)?.agent.name ?? id);
+  }
+
+  /** An assistant has got a question, or has it no more. */
+  count(id: AgentId, by: 1 | -1): void {
+    const assistant = this.#assistants.get(id);
+    if (assistant !== undefined) assistant.load = Math.max(0, assistant.load + by);
+  }
+
+  /**
+   * Who answers a session's question now: the one that it has, while that has its line; otherwise the one with the fewest
+   * questions. Those that are registered and have no line are expected to open it.
+   */
+  choose(session: Session, conversation: Conversation, refused: ReadonlySet<AgentId> = none): Choice {
+    const wanted = session.metadata.labels[assistantLabel];
+    let best: Assistant | undefined;
+    let isExpected = false;
+    for (const assistant of this.#assistants.values()) {
+      const { agent, line } = assistant;
+      if (wanted !== undefined && agent.name !== wanted && agent.metadata.labels[assistantLabel] !== wanted)
+        continue;
+      if (refused.has(agent.id)) continue;
+      if (line === "none") {
+        isExpected = true;
+        continue;
+      }
+      if (agent.id === conversation.assistantId) {
+        best = assistant;
+        break;
+      }
+      if (best === undefined || isBefore(assistant, best)) best = assistant;
+    }
+    if (best !== undefined) {
+      this.#choices += 1;
+      best.chosenAt = this.#choices;
+      return { kind: "assistant", assistantId: best.agent.id, ticket: Bun.randomUUIDv7() };
+    }
+    return isExpected ? { kind: "expected" } : { kind: "none", words: nobodyWords(wanted) };
+  }
+}
+
+const none: ReadonlySet<AgentId> = new Set();
+
+function isAssistant({ name, metadata }: Agent): boolean {
+  return name === "assistant" || metadata.labels.role === "assistant";
+}
+
+function isBefore(one: Assistant, other: Assistant): boolean {
+  return one.load === other.load ? one.chosenAt < other.chosenAt : one.load < other.load;
+}
+
+function nobodyWords(wanted: string | undefined): string {
+  return wanted === undefined
+    ? "there is no assistant: no agent named assistant, or labelled role=assistant, is connected"
+    : `there is no assistant "${wanted}", which the session's label asks for`;
+}
