@@ -148,6 +148,25 @@ export class EventLog implements Disposable {
     }
   }
 
+  /** The events after one position and up to another that match a filter, then ends. Fails as `follow` does. */
+  async *between({
+    after,
+    upTo,
+    filter,
+    signal,
+  }: Follow & { readonly upTo: Position }): AsyncGenerator<LogEvent, void, undefined> {
+    let position = after;
+    while (position < upTo) {
+      if (signal.aborted) throw abortFailure(signal);
+      const batch = this.#recentAfter(position, filter) ?? (await this.#page(position, filter));
+      for (const event of batch.events) {
+        if (event.position > upTo) return;
+        yield event;
+      }
+      position = batch.scannedTo;
+    }
+  }
+
   /** From memory, if memory reaches back that far. At most `pageSize` events, of `pageBytes`, are looked at. */
   #recentAfter(
     position: Position,

@@ -10,7 +10,7 @@ import { bookmarkEvent, encodedEvent, eventFilterOf } from "./wire-event.ts";
 import { millisecondsOf } from "./wire-values.ts";
 
 /** The response header with the cursor at which a subscription begins. */
-const cursorHeader = "x-baaaht-cursor";
+export const cursorHeader = "x-baaaht-cursor";
 
 /** Bookmarks can't be asked for more often than this, in milliseconds. */
 const leastBookmarkMs = 100;
@@ -43,7 +43,11 @@ export function eventCalls(log: EventLog): Handlers<typeof OrchestratorService> 
   };
 }
 
-function beginningOf(request: SubscribeEventsRequest, { startTime }: EventFilter): Beginning {
+/** Where a subscription begins. Failures: INVALID_ARGUMENT when the request says it more than once. */
+export function beginningOf(
+  request: Pick<SubscribeEventsRequest, "resumeAfter" | "fromStart">,
+  { startTime }: EventFilter,
+): Beginning {
   const { resumeAfter, fromStart } = request;
   const given = [resumeAfter !== "", fromStart, startTime !== undefined].filter(Boolean).length;
   if (given > 1) {
@@ -62,7 +66,8 @@ function bookmarkOf(ns: bigint): number | undefined {
   return Math.max(leastBookmarkMs, millisecondsOf(ns, "bookmark_interval_ns"));
 }
 
-function notRead(cursor: string): Failure {
+/** What a client is told that does not read its subscription. */
+export function notRead(cursor: string): Failure {
   return new Failure(
     "resource_exhausted",
     `Cannot go on with the subscription: its client has not read for too long; resume after "${cursor}"`,
