@@ -1,3 +1,4 @@
+import type { Chat } from "../chat/chat.ts";
 import type { Readings } from "../containers/readings.ts";
 import type { EventLog } from "../events/log.ts";
 import { invalid } from "../failure.ts";
@@ -21,6 +22,7 @@ import { count32, requiredId, timestamp } from "./wire-values.ts";
 export interface SessionCallParts {
   readonly sessions: Sessions;
   readonly messages: Messages;
+  readonly chat: Chat;
   readonly readings: Readings;
   readonly log: EventLog;
   readonly maxPageSize: number;
@@ -33,7 +35,7 @@ const defaultMessageLimit = 100;
 
 /** OrchestratorService's calls about sessions and their messages. */
 export function sessionCalls(parts: SessionCallParts): Handlers<typeof OrchestratorService> {
-  const { sessions, messages, readings, log, maxPageSize } = parts;
+  const { sessions, messages, chat, readings, log, maxPageSize } = parts;
   const answers = new SessionAnswers();
   return {
     createSession: async (request, call) => {
@@ -91,20 +93,17 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
 
     closeSession: async (request, call) => {
       const id = requiredId<SessionId>(request.sessionId, "session_id");
-      if (request.reason.length > maxReasonLength) throw longReason(request.reason.length);
+      const reason = checkedReason(request.reason);
       const how = request.abandon ? "abandon" : "wait";
-      const session = await sessions.close(id, { reason: request.reason, how }, askedBy(call));
+      const session = await sessions.close(id, { reason, how }, askedBy(call));
       return { sessionId: session.id, state: toWireSessionState(session) };
     },
 
     sendMessage: async (request, call) => {
       const id = requiredId<SessionId>(request.sessionId, "session_id");
       const idempotencyKey = checkedKey(request.idempotencyKey, parts.maxKeyLength);
-      const message = await messages.send(
-        id,
-        { draft: draftOf(request.message), idempotencyKey },
-        askedBy(call),
-      );
+      const sent = { draft: draftOf(request.message), idempotencyKey };
+      const { message } = await chat.send(id, sent, askedBy(call));
       return { messageId: message.id, sessionId: id, timestamp: timestamp(message.at) };
     },
 
@@ -126,9 +125,11 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
 /** The longest reason of a close, in UTF-16 units. */
 const maxReasonLength = 1_024;
 
-function longReason(length: number) {
-  const description = `has ${length} characters; at most ${maxReasonLength} are allowed`;
-  return invalid("close the session", [{ field: "reason", description }]);
+/** Failures: INVALID_ARGUMENT when the reason of a close is too long. */
+export function checkedReason(reason: string): string {
+  if (reason.length <= maxReasonLength) return reason;
+  const description = `has ${reason.length} characters; at most ${maxReasonLength} are allowed`;
+  throw invalid("close the session", [{ field: "reason", description }]);
 }
 
 function messageLimitOf(asked: number, most: number): number {

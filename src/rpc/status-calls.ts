@@ -22,6 +22,10 @@ export interface ServerFacts {
   readonly countSessions: () => Promise<number>;
   readonly countContainers: () => Promise<number>;
   readonly countPrepared: () => number;
+  /** Gateway sessions that are not closed. */
+  readonly countGateways: () => Promise<number>;
+  /** StreamChat and StreamResponses that are open. */
+  readonly countStreams: () => number;
 }
 
 /** HealthCheck and GetStatus of the three services. */
@@ -67,7 +71,11 @@ export function statusCalls(facts: ServerFacts): {
     },
     gateway: {
       healthCheck: () => health(),
-      getStatus: () => ({ ...lived(), activeSessions: 0, activeStreams: 0 }),
+      getStatus: async () => ({
+        ...lived(),
+        activeSessions: count32(await facts.countGateways()),
+        activeStreams: count32(facts.countStreams()),
+      }),
     },
   };
 }

@@ -1,0 +1,216 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { AnswerReader } from "../chat/answer-reader.ts";
+import type { Chat } from "../chat/chat.ts";
+import type { GatewaySession } from "../chat/gateway-session.ts";
+import type { GatewaySessions } from "../chat/gateway-sessions.ts";
+import type { LiveTurn } from "../chat/live-turn.ts";
+import { Bell } from "../events/bell.ts";
+import { abortFailure, invalid } from "../failure.ts";
+import type {
+  GatewayMessage,
+  StreamChatRequest,
+  StreamChatResponseSchema,
+} from "../gen/proto/gateway/v1/gateway_pb.ts";
+import { activeSession, type SessionId } from "../sessions/session.ts";
+import { askedBy } from "./asked-by.ts";
+import type { Call } from "./call.ts";
+import { chunkFrames } from "./chunk-frames.ts";
+import type { Encoded } from "./encoded.ts";
+import { SideFrames } from "./side-frames.ts";
+import { gatewayCallerOf, gatewayDraftOf, toWireStreamStatus, toWireUnasked } from "./wire-gateway.ts";
+import { requiredId } from "./wire-values.ts";
+
+type Response = MessageInitShape<typeof StreamChatResponseSchema>;
+
+export interface StreamChatParts {
+  readonly gateways: GatewaySessions;
+  readonly chat: Chat;
+  /** Counts as activity of a session. */
+  readonly touch: (id: SessionId) => Promise<void>;
+}
+
+/** How many turns of one stream may wait to be read before no more is read from its client. */
+const maxTurns = 64;
+
+/** One StreamChat: the questions of one caller, and their answers in the order in which they were asked. */
+export class ChatStream {
+  readonly #parts: StreamChatParts;
+  readonly #call: Call;
+  readonly #bell = new Bell();
+  readonly #room = new Bell();
+  /** Answers to heartbeats, and to messages that begin no turn. */
+  readonly #side = new SideFrames<Response>(this.#bell.ring);
+  readonly #turns: LiveTurn[] = [];
+  #input: { readonly state: "open" | "ended" } | { readonly state: "failed"; readonly error: unknown } = {
+    state: "open",
+  };
+
+  #isTaking = true;
+
+  constructor(parts: StreamChatParts, call: Call) {
+    this.#parts = parts;
+    this.#call = call;
+  }
+
+  async *run(
+    requests: AsyncIterable<StreamChatRequest>,
+  ): AsyncGenerator<Response | Encoded, void, undefined> {
+    const frames = requests[Symbol.asyncIterator]();
+    const first = await frames.next();
+    const id = requiredId<SessionId>(first.done ? "" : first.value.sessionId, "session_id");
+    const stopListening = this.#parts.chat.onClosing(id, this.#bell.ring);
+    this.#call.signal.addEventListener("abort", this.#bell.ring, { once: true });
+    this.#call.signal.addEventListener("abort", this.#room.ring, { once: true });
+    try {
+      const session = await this.#parts.gateways.get(id, gatewayCallerOf(this.#call));
+      activeSession(session, { id, doing: "chat in session" });
+      this.#call.open();
+      if (!first.done) void this.#read(session, first.value, frames); // it never rejects
+      yield* this.#answer(session);
+    } finally {
+      stopListening();
+    }
+  }
+
+  async *#answer(session: GatewaySession): AsyncGenerator<Response | Encoded, void, undefined> {
+    for (;;) {
+      const [turn] = this.#turns;
+      if (turn !== undefined) {
+        yield* this.#answerTurn(session, turn);
+        this.#turns.shift();
+        this.#room.ring();
+        continue;
+      }
+      const side = this.#side.take();
+      if (side !== undefined) {
+        yield side;
+        continue;
+      }
+      this.#check();
+      if (this.#input.state === "ended" || (await this.#isClosed(session))) return;
+      await this.#bell.wait();
+    }
+  }
+
+  async *#answerTurn(
+    session: GatewaySession,
+    turn: LiveTurn,
+  ): AsyncGenerator<Response | Encoded, void, undefined> {
+    const { config } = session.gateway;
+    const reader = new AnswerReader(turn, {
+      maxBytes: config.chunkSize,
+      when: config.enableStreaming ? "made" : "whole",
+    });
+    const frame = chunkFrames({ delta: config.enableDelta, metadata: "with" });
+    const delayMs = Number(config.chunkDelayNs) / 1e6;
+    const stopListening = turn.listen(this.#bell.ring);
+    let nextMs = 0;
+    try {
+      for (;;) {
+        this.#check();
+        const side = this.#side.take();
+        if (side !== undefined) {
+          yield side;
+          continue;
+        }
+        const now = performance.now();
+        if (nextMs - now >= 1 && turn.over?.end.kind !== "cancelled") {
+          await this.#bell.wait(nextMs - now);
+          continue;
+        }
+        const next = reader.next();
+        if (next === "wait") {
+          await this.#bell.wait();
+        } else if (next === "over") {
+          yield { payload: { case: "status", value: toWireStreamStatus(turn, reader) } };
+          return;
+        } else {
+          if (delayMs > 0) nextMs = Math.max(now, nextMs) + delayMs;
+          yield frame(next);
+        }
+      }
+    } finally {
+      stopListening();
+    }
+  }
+
+  /** Takes what the client sends, until it sends no more. What is wrong with it ends the stream. */
+  async #read(
+    session: GatewaySession,
+    first: StreamChatRequest,
+    frames: AsyncIterator<StreamChatRequest>,
+  ): Promise<void> {
+    try {
+      await this.#take(session, first);
+      for (;;) {
+        while (this.#turns.length >= maxTurns && !this.#call.signal.aborted) await this.#room.wait();
+        const next = await frames.next();
+        if (next.done) break;
+        await this.#take(session, next.value);
+      }
+      this.#input = { state: "ended" };
+    } catch (error) {
+      this.#input = { state: "failed", error };
+    }
+    this.#bell.ring();
+  }
+
+  async #take(session: GatewaySession, request: StreamChatRequest): Promise<void> {
+    this.#isTaking = true;
+    await this.#takeOne(session, request);
+    this.#isTaking = false;
+  }
+
+  async #takeOne(session: GatewaySession, { sessionId, payload }: StreamChatRequest): Promise<void> {
+    if (sessionId !== "" && sessionId !== session.id) {
+      const description = `is "${sessionId.slice(0, 64)}"; this stream is of session "${session.id}"`;
+      throw invalid("go on with the chat", [{ field: "session_id", description }]);
+    }
+    const { signal } = this.#call;
+    switch (payload.case) {
+      case "message":
+        await this.#ask(session, payload.value);
+        return;
+      case "heartbeat":
+        await this.#parts.touch(session.id);
+        await this.#side.put({ payload: { case: "heartbeat", value: {} } }, signal);
+        return;
+      case "cancel":
+        await this.#cancel(payload.value);
+    }
+  }
+
+  async #ask(session: GatewaySession, wire: GatewayMessage): Promise<void> {
+    const draft = gatewayDraftOf(wire, session.id);
+    const said = await this.#parts.gateways.send(session, { draft, idempotencyKey: "" }, askedBy(this.#call));
+    if (said.turn !== undefined) {
+      this.#turns.push(said.turn);
+      this.#bell.ring();
+      return;
+    }
+    await this.#side.put({ payload: toWireUnasked(said.message) }, this.#call.signal);
+  }
+
+  /** Gives up this stream's first turn that has not ended; with `force` also those behind it, which then never begin. */
+  async #cancel({ reason, force }: { readonly reason: string; readonly force: boolean }): Promise<void> {
+    const open = this.#turns.filter(({ over }) => over === undefined);
+    const words = reason === "" ? "the caller has given it up" : reason.slice(0, maxReason).toWellFormed();
+    for (const { sessionId, messageId } of force ? open.toReversed() : open.slice(0, 1)) {
+      await this.#parts.chat.cancel(sessionId, messageId, words);
+    }
+  }
+
+  #check(): void {
+    if (this.#call.signal.aborted) throw abortFailure(this.#call.signal);
+    if (this.#input.state === "failed") throw this.#input.error;
+  }
+
+  /** Whether the session takes no more, and nothing that was sent to it waits for its outcome. */
+  async #isClosed({ id }: GatewaySession): Promise<boolean> {
+    const session = await this.#parts.gateways.get(id, gatewayCallerOf(this.#call));
+    return session.life.state !== "active" && !this.#isTaking && this.#turns.length === 0;
+  }
+}
+
+/** The longest reason of a cancel that is kept, in UTF-16 units. */
+const maxReason = 1_024;
