@@ -70,6 +70,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     config,
     clock,
     words,
+    stopping: signal,
     onEngine: engine.tell,
   });
   supervisor.keepUp("look after retention", (stop) =>
@@ -132,7 +133,13 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
 }
 
 function countsOf({ sessions, containers, pool }: Domain) {
+  let streams = 0;
   return {
+    countGateways: () => sessions.countOpenGateways(),
+    countStreams: () => streams,
+    countStream: (by: 1 | -1) => {
+      streams += by;
+    },
     countSessions: () => sessions.countOpen(),
     countContainers: () => containers.countActive(),
     countPrepared: () => pool.waiting,

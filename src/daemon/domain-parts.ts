@@ -15,5 +15,7 @@ export interface DomainParts {
   readonly config: Config;
   readonly clock: () => number;
   readonly words: Log;
+  /** Aborts when the server begins to stop. */
+  readonly stopping: AbortSignal;
   readonly onEngine: (state: EngineState) => void;
 }

@@ -20,11 +20,12 @@ import { Messages } from "../messages/messages.ts";
 import { Expiry } from "../sessions/expiry.ts";
 import { Sessions } from "../sessions/sessions.ts";
 import { startAgents } from "./domain-agents.ts";
+import { type ChatDomain, startChat } from "./domain-chat.ts";
 import type { DomainParts } from "./domain-parts.ts";
 import type { Log } from "./log.ts";
 
 /** What the product does, put together. */
-export interface Domain {
+export interface Domain extends ChatDomain {
   readonly sessions: Sessions;
   readonly messages: Messages;
   readonly containers: Containers;
@@ -106,8 +107,11 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
   );
   if (config.runtime.statsIntervalMs > 0)
     supervisor.keepUp("measure containers", (signal) => stats.run(signal));
+  const { agents, lines } = await startAgents(parts);
   return {
-    ...(await startAgents(parts)),
+    ...(await startChat(parts, { sessions, messages, agents, lines })),
+    agents,
+    lines,
     sessions,
     messages,
     containers,

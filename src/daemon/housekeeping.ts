@@ -1,9 +1,10 @@
+import { conversationTable, turnTable } from "../chat/turn.ts";
 import { trimLog } from "../events/retention.ts";
 import { messageTable } from "../messages/message.ts";
 import { removeClosed } from "../sessions/retention.ts";
 import { answerTable } from "../store/answers.ts";
 import { removeWhere } from "../store/remove-where.ts";
-import type { Store } from "../store/store.ts";
+import { changed, remove, type Store } from "../store/store.ts";
 import type { Config } from "./config.ts";
 import { pause } from "./pause.ts";
 
@@ -43,7 +44,10 @@ function removeSessions(store: Store, closedBefore: number, signal: AbortSignal)
   return removeClosed(store, {
     closedBefore,
     signal,
-    removeContents: (sessionId) =>
-      removeWhere(store, messageTable, { query: { where: { sessionId }, orderBy: "ordinal" }, signal }),
+    removeContents: async (sessionId) => {
+      await removeWhere(store, messageTable, { query: { where: { sessionId }, orderBy: "ordinal" }, signal });
+      await removeWhere(store, turnTable, { query: { where: { sessionId } }, signal });
+      await store.change({}, () => changed(undefined, [remove(conversationTable, sessionId)]));
+    },
   });
 }

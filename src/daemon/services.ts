@@ -14,8 +14,10 @@ import { copyCalls } from "../rpc/copy-calls.ts";
 import { eventCalls } from "../rpc/event-calls.ts";
 import { execCalls } from "../rpc/exec-calls.ts";
 import { familyNames } from "../rpc/families.ts";
+import { type GatewayCallParts, gatewayCalls } from "../rpc/gateway-calls.ts";
 import { Health } from "../rpc/health.ts";
 import { imageCalls } from "../rpc/image-calls.ts";
+import { messageStreamCalls } from "../rpc/message-stream.ts";
 import { pauseCalls } from "../rpc/pause-calls.ts";
 import { reflection } from "../rpc/reflection.ts";
 import { sessionCalls } from "../rpc/session-calls.ts";
@@ -50,7 +52,7 @@ export function addServices(
     readonly domain: Domain;
     readonly log: EventLog;
     readonly health: Health;
-    readonly facts: ServerFacts;
+    readonly facts: ServerFacts & Pick<GatewayCallParts, "countStream">;
     readonly config: Config;
   },
 ): void {
@@ -74,6 +76,7 @@ export function addServices(
     ...approvalCalls(domain.approvals),
     ...statsCalls(domain.stats),
     ...eventCalls(log),
+    ...messageStreamCalls({ ...domain, log }),
     ...status.orchestrator,
   });
   add(AgentService, {
@@ -88,7 +91,8 @@ export function addServices(
     }),
     ...status.agent,
   });
-  add(GatewayService, status.gateway);
+  const { countStream } = facts;
+  add(GatewayService, { ...gatewayCalls({ ...domain, log, countStream, ...limits }), ...status.gateway });
   add(HealthService, health.handlers);
   const { v1, v1alpha } = reflection([...own, ...foreign]);
   add(ServerReflection, v1);

@@ -1,4 +1,5 @@
 import { agentSettings } from "./agent-settings.ts";
+import { chatSettings } from "./chat-settings.ts";
 import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
 import {
   blankProblem,
@@ -328,6 +329,8 @@ export const settings = {
   },
 
   agents: agentSettings,
+
+  chat: chatSettings,
 
   client: {
     dialTimeoutMs: duration("How long the command line tries to connect.", {

@@ -8,6 +8,7 @@ import {
   type StreamAgentRequestSchema,
   type StreamAgentResponse,
 } from "../../src/gen/proto/agent/v1/agent_pb.ts";
+import { PushedFrames } from "../client/pushed-frames.ts";
 
 type Frame = MessageInitShape<typeof StreamAgentRequestSchema>;
 
@@ -33,7 +34,7 @@ export async function openLine(
   agentId: string,
   options: CallOptions = {},
 ): Promise<OpenLine> {
-  const frames = new Frames();
+  const frames = new PushedFrames<Frame>();
   frames.push({ agentId });
   const answers = client.agent.streamAgent(frames, options);
   const iterator = answers[Symbol.asyncIterator]();
@@ -76,41 +77,4 @@ function words(text: string, correlationId = ""): MessageInitShape<typeof AgentM
 /** What a message of type DATA or ERROR says. */
 export function textOf(message: AgentMessage): string {
   return message.payload.case === "dataMessage" ? Buffer.from(message.payload.value.data).toString() : "";
-}
-
-/** Frames that are sent as they are pushed. */
-class Frames implements AsyncIterableIterator<Frame> {
-  readonly #waiting: Frame[] = [];
-  #ended = false;
-  #wake: (() => void) | undefined;
-
-  push(frame: Frame): void {
-    this.#waiting.push(frame);
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async next(): Promise<IteratorResult<Frame, undefined>> {
-    for (;;) {
-      const frame = this.#waiting.shift();
-      if (frame !== undefined) return { done: false, value: frame };
-      if (this.#ended) return { done: true, value: undefined };
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  async return(): Promise<IteratorResult<Frame, undefined>> {
-    this.end();
-    return { done: true, value: undefined };
-  }
 }

@@ -96,6 +96,7 @@ export async function domainSubject(options: SubjectOptions = {}): Promise<Domai
     config,
     clock: Date.now,
     words: wordLog,
+    stopping: never,
     onEngine,
   });
   await domain.containers.link.settled;
