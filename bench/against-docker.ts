@@ -1,7 +1,7 @@
 import { dockerCommand } from "./docker-command.ts";
 import type { Figure } from "./figure.ts";
 import { pairedRatio, sampleOf } from "./statistics.ts";
-import { timeFirstOutput, type WarmServer, warmServer } from "./warm-pair.ts";
+import { timeLastFirstOutput, type WarmServer, warmServer } from "./warm-pair.ts";
 
 const parallel = 20;
 
@@ -15,10 +15,12 @@ export const againstDocker: Figure = {
     const times = { cold: [] as number[], warm: [] as number[], docker: [] as number[] };
     for (let round = 0; round < rounds; round += 1) {
       await warm.untilPrepared(parallel);
-      times.warm.push(await lastOf(() => timeFirstOutput(warm)));
+      times.warm.push(await timeLastFirstOutput(warm, parallel));
       await warm.untilPrepared(parallel);
-      times.cold.push(await lastOf(() => timeFirstOutput(cold)));
-      times.docker.push(await lastOf(() => dockerRun(warm)));
+      times.cold.push(await timeLastFirstOutput(cold, parallel));
+      times.docker.push(
+        Math.max(...(await Promise.all(Array.from({ length: parallel }, () => dockerRun(warm))))),
+      );
       bench.progress(`  round ${round + 1} of ${rounds}`);
     }
     const bare = { what: "docker run", sample: sampleOf(times.docker) };
@@ -32,10 +34,6 @@ export const againstDocker: Figure = {
     }));
   },
 };
-
-async function lastOf(run: () => Promise<number>): Promise<number> {
-  return Math.max(...(await Promise.all(Array.from({ length: parallel }, run))));
-}
 
 /** With the isolation that ours have; the client tells nobody when the first output came, so its end is what is timed. */
 async function dockerRun({ dockerHost, image }: WarmServer): Promise<number> {

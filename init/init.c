@@ -30,7 +30,7 @@ typedef unsigned int u32;
 typedef unsigned long ulong;
 
 /* What the two sides speak; the server refuses an init of another version. */
-#define PROTOCOL 1
+#define PROTOCOL 2
 
 enum { /* from the server */
     START = 1,       /* flags, columns, rows, output credit, then words as below */
@@ -51,7 +51,8 @@ enum { /* to the server */
     FAILED = 70,       /* errno: 32 bits; it could not be started */
     STDIN_CREDIT = 71, /* 32 bits: so many more bytes of input may come */
     CLAIMED = 72,      /* the holding process has become the command */
-    NOT_CLAIMED = 73   /* errno: 32 bits; the container is of no use any more */
+    NOT_CLAIMED = 73,  /* errno: 32 bits; the container is of no use any more */
+    CLAIMING = 74      /* it becomes the command now, unless NOT_CLAIMED follows: one that ends at once leaves nobody to say more */
 };
 enum { FLAG_TTY = 1, FLAG_STDIN = 2 };
 
@@ -273,6 +274,9 @@ static int become(struct words *words) {
 
 /* ---- hold ---- */
 
+/* What a holding process says to who hands it its words, in place of an errno: it will become the command at a word. */
+#define READY 0xffffffffu
+
 /* An abstract name: it lies in the container's own network namespace, and nothing of it lies in a file system. */
 static long hold_address(struct sockaddr_un *address) {
     static const char name[] = "baaaht-hold";
@@ -300,12 +304,18 @@ static int hold(void) {
     struct words words;
     int error = read_words(text, n, 0, &words);
     if (!error) error = enter(words.cwd, 1);
-    if (!error) error = become(&words);
+    if (!error) {
+        /* Nothing begins of which the server has not been told: the answer comes when it has. */
+        put32(answer, READY);
+        if (write_all(from, answer, 4) < 0 || read_all(from, answer, 1) < 0) return 125;
+        error = become(&words);
+    }
     /* Had it become the command, the connection would have been closed by that. */
     put32(answer, (u32)error);
     write_all(from, answer, 4);
-    /* Its end would be that of who passes the answer on; the server removes the container when it has heard. */
-    for (;;) CALL(__NR_ppoll, 0, 0, 0, 0, 0, 0);
+    /* Its end would be that of who passes the answer on, who closes when that is done. */
+    read_all(from, answer, 1);
+    return 125;
 }
 
 /* ---- serve ---- */
@@ -504,9 +514,18 @@ static void claim(u8 *body, ulong n) {
         send32(0, NOT_CLAIMED, error < 0 ? (u32)-error : EPIPE);
         return;
     }
-    /* Nothing but an end: it has become the command, and the connection was closed by that. */
-    if (read_all(at, head, 4) < 0) send_chunk(0, CLAIMED, 0);
-    else send32(0, NOT_CLAIMED, get32(head));
+    int told = read_all(at, head, 4);
+    if (told == 0 && get32(head) == READY) {
+        send_chunk(0, CLAIMING, 0);
+        write_all(at, head, 1);
+        /* Nothing but an end: it has become the command, and the connection was closed by that. */
+        told = read_all(at, head, 4);
+        if (told < 0) send_chunk(0, CLAIMED, 0);
+    } else if (told < 0) {
+        put32(head, EPIPE);
+        told = 0;
+    }
+    if (told == 0) send32(0, NOT_CLAIMED, get32(head));
     close_fd(&at);
 }
 

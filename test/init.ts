@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { compileInit } from "../init/compile.ts";
@@ -16,10 +16,12 @@ export function initFile(): string {
   return path;
 }
 
+const source = join(import.meta.dir, "..", "init", "init.c");
+
 /** Makes sure that servers that are run from source have the init that the build would give them. */
 export function ensureInit(): void {
   const built = join(import.meta.dir, "..", "dist", `init-${process.arch}`);
-  if (existsSync(built)) return;
+  if (existsSync(built) && statSync(built).mtimeMs > statSync(source).mtimeMs) return;
   mkdirSync(dirname(built), { recursive: true });
   copyFileSync(initFile(), built);
 }

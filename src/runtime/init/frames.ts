@@ -1,5 +1,5 @@
 /** The version of what is spoken with the init; init/init.c says the same. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /** What a frame is; init/init.c says what each carries. */
 export const KIND = {
@@ -20,6 +20,7 @@ export const KIND = {
   stdinCredit: 71,
   claimed: 72,
   notClaimed: 73,
+  claiming: 74,
 } as const;
 
 /** What a process is to be. */

@@ -27,6 +27,8 @@ export class InitLink implements AsyncDisposable {
   readonly #greeted = Promise.withResolvers<void>();
   readonly #reading: Promise<void>;
   #claiming: PromiseWithResolvers<number> | undefined;
+  /** Whether the command of the claim has begun unless the init says otherwise. */
+  #hasBegun = false;
   #nextId = 1;
   #closed: string | undefined;
 
@@ -88,19 +90,19 @@ export class InitLink implements AsyncDisposable {
 
   /**
    * Makes the process that holds the container the command. Resolves when it is; from then on the container is of no
-   * further use to anybody else.
+   * further use to anybody else. A command that ends at once takes the init along, which has said before that it begins.
    *
    * Failures: FAILED_PRECONDITION when it has not become it and never will, UNAVAILABLE when that is not known, the
    * signal's reason.
    */
   async claim(words: Words, signal: AbortSignal): Promise<void> {
-    const doing = "Cannot hand a prepared container over";
     const body = wordsBody(words);
     if (body.length > MAX_FRAME_BYTES)
-      throw new Failure("failed_precondition", `${doing}: the command is too long`);
+      throw new Failure("failed_precondition", `${handingOver}: the command is too long`);
     const claiming = Promise.withResolvers<number>();
     this.#claiming = claiming;
-    if (!this.isOpen) throw new Failure("failed_precondition", `${doing}: ${this.#closed ?? "it is gone"}`);
+    if (!this.isOpen)
+      throw new Failure("failed_precondition", `${handingOver}: ${this.#closed ?? "it is gone"}`);
     const onAbort = () => claiming.reject(abortFailure(signal));
     signal.addEventListener("abort", onAbort, { once: true });
     try {
@@ -108,7 +110,10 @@ export class InitLink implements AsyncDisposable {
       this.#send(0, KIND.claim, body);
       const errno = await claiming.promise;
       if (errno === 0) return;
-      throw new Failure("failed_precondition", `${doing}: its command can't be started (errno ${errno})`);
+      throw new Failure(
+        "failed_precondition",
+        `${handingOver}: its command can't be started (errno ${errno})`,
+      );
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -136,7 +141,10 @@ export class InitLink implements AsyncDisposable {
         if (stream === "stderr") words = Buffer.from(data).toString("utf8", 0, 512).trim();
         else for (const received of reader.read(data)) this.#take(received);
       }
-      this.#close(words === "" ? "its container has ended, or the init in it was killed" : words);
+      const reason = words === "" ? "its container has ended, or the init in it was killed" : words;
+      if (this.#hasBegun) this.#claiming?.resolve(0);
+      else this.#claiming?.reject(new Failure("failed_precondition", `${handingOver}: ${reason}`));
+      this.#close(reason);
     } catch (error) {
       // Whatever it is, a defect too, it is the end of this connection and told as the end of all that runs over it.
       this.#close(error instanceof Error ? error.message : String(error));
@@ -150,6 +158,9 @@ export class InitLink implements AsyncDisposable {
         if (readNumber(body) !== PROTOCOL)
           throw new RangeError("the init in the container is of another version");
         this.#greeted.resolve();
+        return;
+      case KIND.claiming:
+        this.#hasBegun = true;
         return;
       case KIND.claimed:
         this.#claiming?.resolve(0);
@@ -180,6 +191,8 @@ export class InitLink implements AsyncDisposable {
     return new Failure("unavailable", `${doing}: ${this.#closed ?? "it is gone"}`);
   }
 }
+
+const handingOver = "Cannot hand a prepared container over";
 
 function readNumber(body: Uint8Array): number {
   if (body.length !== 4) throw new RangeError("it sent a frame of a wrong length");

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../failure.ts";
 import type { ContainerFacts, ContainerSpec, OutputChunk, Prepared, Process, RuntimeId } from "../runtime.ts";
 import type { InitLink } from "./init-link.ts";
@@ -51,12 +50,8 @@ export async function prepareContainer(
     output,
     command,
     end: () => living.abort(),
-    inspect: (ask) => engine.inspect(id, ask),
   });
 }
-
-/** The waits before an engine is asked once more whether a container has ended, in milliseconds. */
-const END_WAITS = [5, 10, 20, 40, 80, 160, 320, 640, 1_000] as const;
 
 /** How long the removal of what could not be prepared may take, in milliseconds. */
 const UNDO_MS = 60_000;
@@ -67,7 +62,8 @@ class PreparedContainer implements Prepared {
   readonly endOutput: () => void;
   readonly gone: Promise<void>;
   readonly #link: InitLink;
-  readonly #inspect: (signal: AbortSignal) => Promise<ContainerFacts | undefined>;
+  readonly #pieces: AsyncIterator<OutputChunk>;
+  #first: Promise<IteratorResult<OutputChunk>> | undefined;
   readonly #command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
 
   constructor(parts: {
@@ -76,14 +72,13 @@ class PreparedContainer implements Prepared {
     readonly output: AsyncIterable<OutputChunk>;
     readonly command: { readonly entrypoint: readonly string[]; readonly args: readonly string[] };
     readonly end: () => void;
-    readonly inspect: (signal: AbortSignal) => Promise<ContainerFacts | undefined>;
   }) {
     this.facts = parts.facts;
-    this.output = parts.output;
+    this.#pieces = parts.output[Symbol.asyncIterator]();
+    this.output = this.#whole();
     this.endOutput = parts.end;
     this.gone = parts.link.ended;
     this.#link = parts.link;
-    this.#inspect = parts.inspect;
     this.#command = parts.command;
   }
 
@@ -91,14 +86,17 @@ class PreparedContainer implements Prepared {
     return this.#link.isOpen;
   }
 
-  /** Engines say a moment late that a container has ended; `undefined` when this one goes on. */
-  async #untilEnded(signal: AbortSignal): Promise<ContainerFacts | undefined> {
-    for (const waitMs of END_WAITS) {
-      const facts = await this.#inspect(signal);
-      if (facts === undefined || facts.state === "exited") return facts;
-      await delay(waitMs);
+  /** All of the output; it is read from the moment on when the command is to begin. */
+  async *#whole(): AsyncGenerator<OutputChunk> {
+    try {
+      let piece = await (this.#first ?? this.#pieces.next());
+      while (piece.done !== true) {
+        yield piece.value;
+        piece = await this.#pieces.next();
+      }
+    } finally {
+      this.endOutput();
     }
-    return undefined;
   }
 
   async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<ContainerFacts> {
@@ -108,15 +106,23 @@ class PreparedContainer implements Prepared {
       command.length > 0
         ? [...command, ...args]
         : [...image.entrypoint, ...(args.length > 0 ? args : image.args)];
-    try {
-      await this.#link.claim({ command: words, env, workingDir }, signal);
-      return this.facts;
-    } catch (error) {
-      if (!(error instanceof Failure) || error.kind !== "unavailable" || signal.aborted) throw error;
-      // A command that ends at once ends the container, and with it the init that was to tell of its beginning.
-      const ended = await this.#untilEnded(signal);
-      if (ended === undefined) throw error;
-      return ended;
-    }
+    const claimed = this.#link.claim({ command: words, env, workingDir }, signal);
+    this.#first = this.#pieces.next();
+    await Promise.race([claimed, writes(this.#first, claimed)]);
+    return this.facts;
   }
+}
+
+/**
+ * Resolves when a command has written something, by which it has begun: that is heard of before the engine tells that the
+ * connection to the init went with a command that ended at once. What else there is of `claimed` is then of no matter.
+ */
+async function writes(first: Promise<IteratorResult<OutputChunk>>, claimed: Promise<void>): Promise<void> {
+  try {
+    const { done } = await first;
+    if (done !== true) return void claimed.catch(() => {});
+  } catch {
+    // whoever reads the output is told
+  }
+  return await claimed;
 }

@@ -46,6 +46,49 @@ describe("InitLink.start()", () => {
   });
 });
 
+describe("InitLink.claim()", () => {
+  const words = { command: ["true"], env: {}, workingDir: "" };
+
+  test("has handed over to a command that took the init along when it ended", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const claiming = link.claim(words, signal);
+    await init.has(KIND.claim);
+    init.say(0, KIND.claiming);
+    init.end();
+    await claiming;
+  });
+
+  test("has not when the init ended before it said that the command begins", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const claiming = failure(link.claim(words, signal));
+    await init.has(KIND.claim);
+    init.end();
+    expect((await claiming).kind).toBe("failed_precondition");
+  });
+
+  test("has not when the command could not be begun after all", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const claiming = failure(link.claim(words, signal));
+    await init.has(KIND.claim);
+    init.say(0, KIND.claiming);
+    init.say(0, KIND.notClaimed, number32(2));
+    expect((await claiming).message).toContain("errno 2");
+  });
+
+  test("does not know it when the engine is lost after the command was to begin", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const claiming = failure(link.claim(words, signal));
+    await init.has(KIND.claim);
+    init.say(0, KIND.claiming);
+    init.lose(new Failure("unavailable", "Cannot read: the engine is gone"));
+    expect((await claiming).kind).toBe("unavailable");
+  });
+});
+
 describe("a command over the init", () => {
   test("lets two write at once, and each go when its own signal aborts", async () => {
     await using init = new FakeInit();
@@ -175,6 +218,11 @@ class FakeInit implements AsyncDisposable {
 
   end(): void {
     this.#say.close();
+  }
+
+  /** The engine's connection breaks. */
+  lose(why: Failure): void {
+    this.#say.error(why);
   }
 
   /** Resolves when the server has sent a frame of this kind. */
