@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "../client/client.ts";
+import type { ExecFrame as Frame } from "../client/exec-frame.ts";
 import { FrameQueue } from "../client/frame-queue.ts";
 import { Failure } from "../failure.ts";
 import {
@@ -9,7 +10,6 @@ import {
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { replay } from "./answered-by-terminals.ts";
 import { DetachKeys } from "./detach-keys.ts";
-import type { ExecFrame as Frame } from "./exec-frame.ts";
 import { leavingSignals, passedSignals, type SentSignals } from "./exec-signals.ts";
 import { COMMAND_EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import type { Shell } from "./shell.ts";

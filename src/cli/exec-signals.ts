@@ -1,8 +1,8 @@
 import type { Client } from "../client/client.ts";
+import type { ExecFrame } from "../client/exec-frame.ts";
 import type { FrameQueue } from "../client/frame-queue.ts";
 import { Failure } from "../failure.ts";
 import { after } from "./after.ts";
-import type { ExecFrame } from "./exec-frame.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import type { Shell, StopSignal } from "./shell.ts";
 

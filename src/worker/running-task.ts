@@ -1,7 +1,7 @@
 import type { Task } from "../gen/proto/agent/v1/agent_pb.ts";
 
 /** A task as whoever does it has it. */
-interface RunningTask {
+export interface RunningTask {
   /** As the server has it: its id, its session, and in `config` what is to be done. */
   readonly task: Task;
   /**

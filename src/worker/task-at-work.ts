@@ -29,7 +29,7 @@ export type TaskReport =
   | { readonly how: "ended"; readonly by: TaskEnded };
 
 /** The reason of a Failure after which an attempt has no end: how it went can't be told, and the server decides. */
-const ATTEMPT_LOST = "ATTEMPT_LOST";
+export const ATTEMPT_LOST = "ATTEMPT_LOST";
 
 /** How long a server may take to end the stream of a task that was given back. Milliseconds. */
 const LEAVE_MS = 2_000;

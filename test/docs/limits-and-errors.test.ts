@@ -7,18 +7,37 @@ import { namedSettings } from "../../src/daemon/setting-names.ts";
 const root = join(import.meta.dir, "../..");
 const page = (name: string) => readFileSync(join(root, "docs", name), "utf8");
 
-describe("docs/errors.md", () => {
+/** The reasons that the code of some files gives. */
+function reasonsIn(isWanted: (file: string) => boolean): Set<string> {
   const reasons = new Set<string>();
   for (const file of new Glob("src/**/*.ts").scanSync({ cwd: root })) {
-    if (/^src\/(gen|cli)\//.test(file)) continue; // the command line's own never leave it
+    if (!isWanted(file)) continue;
     const text = readFileSync(join(root, file), "utf8");
     for (const [, inPlace, named] of text.matchAll(/reason: "([A-Z_]+)"|^export const ([A-Z_]+) = "\2"/gm)) {
       reasons.add(inPlace ?? named ?? "");
     }
   }
-  const listed = new Set(
-    [...page("errors.md").matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, reason]) => reason ?? ""),
-  );
+  return reasons;
+}
+
+/** The reasons that a page has a row for. */
+function listedIn(name: string): Set<string> {
+  return new Set([...page(name).matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, reason]) => reason ?? ""));
+}
+
+describe("docs/workers.md", () => {
+  test("lists every code that the built-in worker gives a task's error", () => {
+    const codes = reasonsIn((file) => file.startsWith("src/worker/"));
+    codes.delete("ATTEMPT_LOST"); // stands for no error
+    const listed = listedIn("workers.md");
+    expect([...codes].filter((code) => !listed.has(code))).toEqual([]);
+  });
+});
+
+describe("docs/errors.md", () => {
+  // The command line's own never leave it, and a worker's are codes of tasks.
+  const reasons = reasonsIn((file) => !/^src\/(gen|cli|worker)\//.test(file));
+  const listed = listedIn("errors.md");
 
   test("lists every reason that the code gives, and no other", () => {
     expect([...listed].toSorted()).toEqual([...reasons].toSorted());
