@@ -281,7 +281,7 @@ test("message send refuses what is no text", async () => {
 
 test("event watch replays a session's story, a line an event", async () => {
   const id = await newSession("story");
-  await answer(["message", "send", id, "hi"]);
+  await answer(["message", "send", id, "--role", "system", "hi"]);
   await answer(["session", "close", id, "--reason", "the end"]);
   const story = await answer(["event", "watch", "--session", id, "--from-start", "--count", "3"]);
   const lines = story.trimEnd().split("\n");
@@ -295,7 +295,7 @@ test("event watch replays a session's story, a line an event", async () => {
 
 test("event watch takes several types, and ends at --until", async () => {
   const id = await newSession("types");
-  await answer(["message", "send", id, "hi"]);
+  await answer(["message", "send", id, "--role", "system", "hi"]);
   const args = ["event", "watch", "--session", id, "--since", "1h", "--until", "0", "-o", "jsonl"];
   const types = async (...more: string[]) =>
     (await answer([...args, ...more]))

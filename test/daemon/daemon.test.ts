@@ -192,7 +192,7 @@ describe("over the wire", () => {
 
   test("subscribeEvents() replays from start_time and ends at end_time", async () => {
     const { sessionId } = await orchestrator().createSession({});
-    const message = { role: MessageRole.USER, content: "x" };
+    const message = { role: MessageRole.SYSTEM, content: "x" };
     const stamps: number[] = [];
     for (let index = 0; index < 3; index += 1) {
       const { timestamp } = await orchestrator().sendMessage({ sessionId, message });
