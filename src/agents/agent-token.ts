@@ -16,13 +16,17 @@ export function newToken(): { readonly token: string; readonly hash: string } {
  * Failures: UNAUTHENTICATED when it is not the agent's.
  */
 export function checkToken(agent: Agent, token: string | undefined): void {
-  if (token === undefined) return;
-  if (timingSafeEqual(hashOf(token), Buffer.from(agent.tokenHash, "hex"))) return;
+  if (token === undefined || isTokenOf(token, agent)) return;
   throw new Failure(
     "unauthenticated",
     `Cannot act as agent "${agent.id}": the registration token is not the one that it was given`,
     { reason: "AGENT_TOKEN_WRONG", metadata: { agent_id: agent.id } },
   );
+}
+
+/** Whether a token is the one that this agent was given. */
+export function isTokenOf(token: string, agent: Agent): boolean {
+  return timingSafeEqual(hashOf(token), Buffer.from(agent.tokenHash, "hex"));
 }
 
 function hashOf(token: string): Buffer {

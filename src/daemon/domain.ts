@@ -19,9 +19,13 @@ import { Bell } from "../events/bell.ts";
 import { Messages } from "../messages/messages.ts";
 import { Expiry } from "../sessions/expiry.ts";
 import { Sessions } from "../sessions/sessions.ts";
+import type { TaskAgents } from "../tasks/task-agents.ts";
+import type { TaskStreams } from "../tasks/task-streams.ts";
+import type { Tasks } from "../tasks/tasks.ts";
 import { startAgents } from "./domain-agents.ts";
 import { type ChatDomain, startChat } from "./domain-chat.ts";
 import type { DomainParts } from "./domain-parts.ts";
+import { startTasks } from "./domain-tasks.ts";
 import type { Log } from "./log.ts";
 
 /** What the product does, put together. */
@@ -39,6 +43,9 @@ export interface Domain extends ChatDomain {
   readonly copies: Copies;
   readonly agents: Agents;
   readonly lines: Lines;
+  readonly tasks: Tasks;
+  readonly taskStreams: TaskStreams;
+  readonly taskAgents: TaskAgents;
 }
 
 /** How often closings that could not be finished are tried again, in milliseconds. */
@@ -58,6 +65,10 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
     limits: config.sessions,
     noticeMs,
     empty: (id, call, how) => containers.empty(id, call, how),
+    onEnding: ({ id, life }) =>
+      supervisor.start("give up the tasks of a session that ends", (signal) =>
+        taskDomain.tasks.cancelOf(id, "reason" in life ? life.reason : "", signal),
+      ),
     onUnfinished: (id, error) => words.warn("a session can't be closed yet", { session: id, error }),
     onDue: expiry.notice,
   });
@@ -108,8 +119,10 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
   if (config.runtime.statsIntervalMs > 0)
     supervisor.keepUp("measure containers", (signal) => stats.run(signal));
   const { agents, lines } = await startAgents(parts);
+  const taskDomain = await startTasks({ ...parts, agents, lines, touch: (id) => sessions.touch(id) });
   return {
     ...(await startChat(parts, { sessions, messages, agents, lines })),
+    ...taskDomain,
     agents,
     lines,
     sessions,

@@ -5,6 +5,7 @@ import { removeClosed } from "../sessions/retention.ts";
 import { answerTable } from "../store/answers.ts";
 import { removeWhere } from "../store/remove-where.ts";
 import { changed, remove, type Store } from "../store/store.ts";
+import { removeEnded } from "../tasks/retention.ts";
 import type { Config } from "./config.ts";
 import { pause } from "./pause.ts";
 
@@ -23,9 +24,11 @@ export async function keepHouse(
 ): Promise<void> {
   const { store, clock } = parts;
   while (!signal.aborted) {
-    const { eventsMaxAgeMs, eventsMaxCount, eventsMaxBytes, closedSessionsMs } = parts.retention();
+    const { eventsMaxAgeMs, eventsMaxCount, eventsMaxBytes, ...states } = parts.retention();
+    const { closedSessionsMs, endedTasksMs } = states;
     const now = clock();
     if (closedSessionsMs > 0) await removeSessions(store, now - closedSessionsMs, signal);
+    if (endedTasksMs > 0) await removeEnded(store, { endedBefore: now - endedTasksMs, signal });
     await removeWhere(store, answerTable, {
       query: { where: { expiresAt: { lte: now } }, orderBy: "expiresAt" },
       signal,

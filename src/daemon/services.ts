@@ -23,6 +23,7 @@ import { reflection } from "../rpc/reflection.ts";
 import { sessionCalls } from "../rpc/session-calls.ts";
 import { statsCalls } from "../rpc/stats-calls.ts";
 import { type ServerFacts, statusCalls } from "../rpc/status-calls.ts";
+import { taskCalls } from "../rpc/task-calls.ts";
 import type { Config } from "./config.ts";
 import type { Domain } from "./domain.ts";
 
@@ -87,8 +88,8 @@ export function addServices(
       clock: facts.clock,
       heartbeatIntervalMs: config.agents.heartbeatIntervalMs,
       graceMs: config.agents.graceMs,
-      pendingFor: () => [],
     }),
+    ...taskCalls({ ...domain, ...limits, streams: domain.taskStreams, log, clock: facts.clock }),
     ...status.agent,
   });
   const { countStream } = facts;

@@ -9,6 +9,7 @@ import {
   pathListProblem,
   socketPathProblem,
 } from "./setting-checks.ts";
+import { taskSettings } from "./task-settings.ts";
 
 /**
  * Everything that can be configured. The shape is that of `Config`; names follow from it: `grpc.socketPath` is
@@ -193,6 +194,13 @@ export const settings = {
       zero: "for ever",
       reloadable: true,
     }),
+    endedTasksMs: duration("How long a task that has ended, and its output, can still be read.", {
+      default: "7d",
+      min: "1s",
+      max: "3650d",
+      zero: "for ever",
+      reloadable: true,
+    }),
   },
 
   runtime: {
@@ -331,6 +339,8 @@ export const settings = {
   agents: agentSettings,
 
   chat: chatSettings,
+
+  tasks: taskSettings,
 
   client: {
     dialTimeoutMs: duration("How long the command line tries to connect.", {

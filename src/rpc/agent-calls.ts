@@ -5,6 +5,7 @@ import type { LineOutput } from "../agents/outbox.ts";
 import type { EventLog } from "../events/log.ts";
 import { invalid } from "../failure.ts";
 import type { AgentService, StreamAgentRequest } from "../gen/proto/agent/v1/agent_pb.ts";
+import type { TaskAgents } from "../tasks/task-agents.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
 import type { Handlers } from "./handlers.ts";
@@ -28,8 +29,8 @@ export interface AgentCallParts {
   readonly maxPageSize: number;
   readonly heartbeatIntervalMs: number;
   readonly graceMs: number;
-  /** The tasks that an agent has been given and has not opened yet. */
-  readonly pendingFor: (id: AgentId) => readonly string[] | Promise<readonly string[]>;
+  /** What becomes of its tasks hears of an agent. */
+  readonly taskAgents: TaskAgents;
 }
 
 /** Where an agent puts its registration token, if it has kept one. */
@@ -37,7 +38,7 @@ const tokenHeader = "x-baaaht-agent-token";
 
 /** AgentService's calls about agents and their lines. */
 export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService> {
-  const { agents, lines, log, clock, maxPageSize } = parts;
+  const { agents, lines, log, clock, maxPageSize, taskAgents } = parts;
   const beats = {
     "x-baaaht-heartbeat-interval-ms": String(parts.heartbeatIntervalMs),
     "x-baaaht-heartbeat-grace-ms": String(parts.graceMs),
@@ -51,6 +52,7 @@ export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService>
         capabilities: capabilitiesOf(request.capabilities),
       };
       const { agent, token } = await agents.register(wanted, askedBy(call));
+      taskAgents.heardFrom(agent.agent.id, call.caller.process?.pid);
       tell(beats, call);
       return { agentId: agent.agent.id, agent: toWireAgent(agent), registrationToken: token };
     },
@@ -70,8 +72,14 @@ export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService>
       const at = clock();
       const beat = { report: reportOf(request, at), token: presented(call) };
       await agents.heartbeat(id, beat, askedBy(call));
+      taskAgents.heardFrom(id, call.caller.process?.pid);
+      taskAgents.isAt(id, request.activeTasks);
       tell(beats, call);
-      return { timestamp: timestamp(at), pendingTasks: [...(await parts.pendingFor(id))] };
+      const said = new Set(request.activeTasks);
+      return {
+        timestamp: timestamp(at),
+        pendingTasks: taskAgents.pendingFor(id).filter((taskId) => !said.has(taskId)),
+      };
     },
 
     getAgent: async (request) => ({
@@ -99,7 +107,15 @@ export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService>
         rest: { [Symbol.asyncIterator]: () => frames },
         clock,
       });
-      const serving = { input, token: presented(call), call: askedBy(call), opened: () => call.open(beats) };
+      const serving = {
+        input,
+        token: presented(call),
+        call: askedBy(call),
+        opened: () => {
+          taskAgents.heardFrom(id, call.caller.process?.pid);
+          call.open(beats);
+        },
+      };
       for await (const output of lines.serve(id, serving)) yield toWireOutput(output);
     },
   };

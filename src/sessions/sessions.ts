@@ -50,6 +50,8 @@ export interface SessionsOptions {
   readonly noticeMs: number;
   /** Ends what a closing session has (its containers) and resolves when nothing is left. Called again after a crash. */
   readonly empty: (id: SessionId, call: Call, how: Closes) => Promise<void>;
+  /** Hears that a session takes no more work, whenever somebody wants it closed: what it has asked for is to be given up. */
+  readonly onEnding: (session: Session) => void;
   /** Hears why a closing session could not be emptied; it stays closing, and is tried again. */
   readonly onUnfinished: (id: SessionId, error: unknown) => void;
   /** Hears of every time at which a session has to be looked at again. */
@@ -225,6 +227,7 @@ export class Sessions {
           { ...deciding, reason: options.reason, source },
         ),
     );
+    this.#options.onEnding(session);
     if (session.life.state !== "closing") return session;
     // Beside an attempt that may be waiting for the engine.
     if (options.how === "abandon") await this.#finishNow(id, call, source, "abandon");
@@ -328,7 +331,9 @@ export class Sessions {
         return { result: undefined, rows, events };
       },
     );
-    if (ended?.life.state !== "closing") return;
+    if (ended === undefined) return;
+    this.#options.onEnding(ended);
+    if (ended.life.state !== "closing") return;
     void this.#finishInBackground(id, call); // it never rejects
   }
 

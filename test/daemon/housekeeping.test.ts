@@ -65,11 +65,18 @@ async function once(
     readonly eventsMaxCount?: number;
     readonly eventsMaxBytes?: number;
     readonly closedSessionsMs?: number;
+    readonly endedTasksMs?: number;
   },
 ): Promise<void> {
   const { store } = parts;
   const stop = new AbortController();
-  const everything = { eventsMaxAgeMs: 0, eventsMaxCount: 1e9, eventsMaxBytes: 1e12, closedSessionsMs: 0 };
+  const everything = {
+    eventsMaxAgeMs: 0,
+    eventsMaxCount: 1e9,
+    eventsMaxBytes: 1e12,
+    closedSessionsMs: 0,
+    endedTasksMs: 0,
+  };
   const asked = { ...everything, ...retention };
   const trimmed = {
     events: store.events,

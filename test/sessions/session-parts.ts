@@ -21,6 +21,8 @@ export interface SessionParts extends AsyncDisposable {
   readonly due: number[];
   /** What could not be closed, by its id. */
   readonly unfinished: string[];
+  /** What takes no more work, by its id. */
+  readonly ending: string[];
   /** Closes everything and opens it again, as a restart of the server does. */
   reopen(): Promise<void>;
   /** The log so far, of a session when it is named. */
@@ -57,6 +59,7 @@ export async function sessionParts(
   const folder = await tempFolder();
   const due: number[] = [];
   const unfinished: string[] = [];
+  const ending: string[] = [];
   const clock = () => parts.now;
   const open = () => {
     const store = new SqliteStore(folder.file("sessions.db"));
@@ -67,6 +70,7 @@ export async function sessionParts(
       limits: { ...limits, ...options.limits },
       noticeMs,
       empty: options.empty ?? (async () => {}),
+      onEnding: ({ id }) => ending.push(id),
       onUnfinished: (id) => unfinished.push(id),
       onDue: (at) => due.push(at),
     });
@@ -80,6 +84,7 @@ export async function sessionParts(
     now: 1_000_000_000,
     due,
     unfinished,
+    ending,
     reopen: async () => {
       await parts.store[Symbol.asyncDispose]();
       Object.assign(parts, open());

@@ -118,4 +118,36 @@ export const migrations: readonly string[] = [
   ALTER TABLE sessions ADD COLUMN gateway TEXT;
   CREATE INDEX sessions_gateway ON sessions (state, "key") WHERE gateway IS NOT NULL;
   `,
+  // Tasks, what goes in and comes out of them, and how many there are.
+  `
+  CREATE TABLE tasks (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL,
+    sessionId TEXT NOT NULL,
+    agentId TEXT NOT NULL,
+    type TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    createdAt INTEGER NOT NULL,
+    dueAt INTEGER,
+    endedAt INTEGER
+  ) STRICT;
+  CREATE INDEX tasks_state ON tasks (state, "key");
+  CREATE INDEX tasks_session ON tasks (sessionId, "key");
+  CREATE INDEX tasks_agent ON tasks (agentId, "key");
+  CREATE INDEX tasks_due ON tasks (dueAt) WHERE dueAt IS NOT NULL;
+  CREATE INDEX tasks_ended ON tasks (endedAt) WHERE endedAt IS NOT NULL;
+
+  CREATE TABLE task_data ("key" TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+
+  CREATE TABLE task_recordings (
+    "key" TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    recording TEXT NOT NULL,
+    startsAt INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX task_recordings_place ON task_recordings (recording, startsAt, "key");
+
+  CREATE TABLE task_census ("key" TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+  `,
 ];

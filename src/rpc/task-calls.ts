@@ -1,0 +1,201 @@
+import type { EventLog } from "../events/log.ts";
+import { Failure, invalid } from "../failure.ts";
+import {
+  type AgentService,
+  type StreamTaskRequest,
+  StreamTaskResponseSchema,
+} from "../gen/proto/agent/v1/agent_pb.ts";
+import type { Piece } from "../tasks/piece.ts";
+import type { TaskId } from "../tasks/task.ts";
+import type { TaskAnswer, TaskFrame } from "../tasks/task-frames.ts";
+import type { TaskStreams } from "../tasks/task-streams.ts";
+import type { Tasks } from "../tasks/tasks.ts";
+import { askedBy } from "./asked-by.ts";
+import type { Call } from "./call.ts";
+import { type Encoded, encode } from "./encoded.ts";
+import type { Answer, Handlers } from "./handlers.ts";
+import { pageOf, tokenOf } from "./paging.ts";
+import { checkedKey } from "./session-calls.ts";
+import {
+  askedTaskOf,
+  taskFilterOf,
+  taskFrameOf,
+  toWireError,
+  toWireResult,
+  toWireState,
+  toWireTask,
+} from "./wire-task.ts";
+import { count32, requiredId, timestamp } from "./wire-values.ts";
+
+export interface TaskCallParts {
+  readonly tasks: Tasks;
+  readonly streams: TaskStreams;
+  readonly log: EventLog;
+  readonly clock: () => number;
+  readonly maxPageSize: number;
+  /** The longest idempotency key, in UTF-16 units. */
+  readonly maxKeyLength: number;
+}
+
+/** By which a worker says whose it is, and for which attempt it speaks. */
+const tokenHeader = "x-baaaht-agent-token";
+const attemptHeader = "x-baaaht-attempt";
+
+/** AgentService's calls about tasks. */
+export function taskCalls(parts: TaskCallParts): Handlers<typeof AgentService> {
+  const { tasks, streams, log, clock, maxPageSize } = parts;
+  return {
+    executeTask: async (request, call) => {
+      const asked = askedTaskOf(request, checkedKey(request.idempotencyKey, parts.maxKeyLength));
+      const task = await tasks.execute(asked, askedBy(call));
+      return { taskId: task.id, task: toWireTask(tasks.viewOf(task)) };
+    },
+
+    streamTask: async function* (requests, call) {
+      const frames = requests[Symbol.asyncIterator]();
+      const first = await frames.next();
+      const id = requiredId<TaskId>(first.done ? "" : first.value.taskId, "task_id");
+      const opening = {
+        opener: {
+          token: call.metadata.get(tokenHeader),
+          attempt: attemptOf(call),
+          pid: call.caller.process?.pid,
+        },
+        offset: first.done ? 0 : offsetOf(first.value.offset),
+        frames: framesOf(id, { first: first.value, rest: { [Symbol.asyncIterator]: () => frames }, clock }),
+        opened: (headers: Readonly<Record<string, string>>) => call.open(headers),
+        call: askedBy(call),
+      };
+      yield* resumable(id, streams.serve(id, opening), call);
+    },
+
+    cancelTask: async (request, call) => {
+      const id = requiredId<TaskId>(request.taskId, "task_id");
+      const how = request.force ? "force" : "graceful";
+      const { task, isCancelled } = await tasks.cancel(id, { reason: request.reason, how }, askedBy(call));
+      return { taskId: id, state: toWireState(task.life.state), cancelled: isCancelled };
+    },
+
+    listTasks: async (request) => {
+      const filter = taskFilterOf(request.agentId, request.filter);
+      const paged = { maxPageSize, filter: { list: "tasks", ...filter } };
+      const listing = await tasks.list({ filter, ...pageOf(request, paged) });
+      return {
+        tasks: listing.rows.map((task) => toWireTask(tasks.viewOf(task))),
+        totalCount: count32(listing.total),
+        nextPageToken: tokenOf(listing.next, paged.filter),
+        cursor: log.cursor(listing.position),
+      };
+    },
+
+    getTaskStatus: async (request) => ({
+      task: toWireTask(await tasks.view(requiredId<TaskId>(request.taskId, "task_id"))),
+    }),
+  };
+}
+
+function attemptOf(call: Call): number | undefined {
+  const text = call.metadata.get(attemptHeader);
+  if (text === undefined) return undefined;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  const description = `is "${text.slice(0, 64)}"; the number of an attempt is allowed`;
+  throw invalid("open the stream of a task", [{ field: attemptHeader, description }]);
+}
+
+function offsetOf(wire: bigint): number {
+  if (wire >= 0n && wire <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(wire);
+  throw invalid("open the stream of a task", [
+    { field: "offset", description: `is ${wire}, which is no place in any output` },
+  ]);
+}
+
+/** What the frames of a stream say. */
+async function* framesOf(
+  id: TaskId,
+  frames: {
+    readonly first: StreamTaskRequest | undefined;
+    readonly rest: AsyncIterable<StreamTaskRequest>;
+    readonly clock: () => number;
+  },
+): AsyncGenerator<TaskFrame> {
+  const { first, rest, clock } = frames;
+  if (first !== undefined) yield taskFrameOf(first, clock());
+  for await (const frame of rest) {
+    if (frame.taskId !== "" && frame.taskId !== id) {
+      const description = `is another than that of the first frame; it is "${id}" or empty on this stream`;
+      throw invalid("take a frame", [{ field: "task_id", description }]);
+    }
+    yield taskFrameOf(frame, clock());
+  }
+}
+
+/** Answers for a client that is told where to go on when it has not read. */
+async function* resumable(
+  id: TaskId,
+  answers: AsyncIterable<TaskAnswer>,
+  call: Call,
+): AsyncGenerator<Answer<typeof StreamTaskResponseSchema>> {
+  call.onStalled = () => notRead(id, 0);
+  for await (const answer of answers) {
+    if (answer.kind === "output") call.onStalled = () => notRead(id, answer.piece.offset);
+    yield toWireAnswer(answer);
+  }
+}
+
+/** A piece that several read is encoded once. */
+const encodings = new WeakMap<Piece, Encoded>();
+
+function toWireAnswer(answer: TaskAnswer): Answer<typeof StreamTaskResponseSchema> {
+  switch (answer.kind) {
+    case "output": {
+      const { piece, missing } = answer;
+      if (missing > 0) return { payload: outputOf(piece, missing) };
+      const known = encodings.get(piece) ?? encode(StreamTaskResponseSchema, { payload: outputOf(piece, 0) });
+      encodings.set(piece, known);
+      return known;
+    }
+    case "status": {
+      const { state, message, at } = answer;
+      return {
+        payload: { case: "status", value: { state: toWireState(state), message, timestamp: timestamp(at) } },
+      };
+    }
+    case "progress": {
+      const { progress, message, details } = answer;
+      return {
+        payload: { case: "progress", value: { percent: progress, message, details: { ...details } } },
+      };
+    }
+    case "complete": {
+      const { taskId, at } = answer;
+      return {
+        payload: {
+          case: "complete",
+          value: { taskId, result: toWireResult(answer), completedAt: timestamp(at) },
+        },
+      };
+    }
+    case "error":
+      return { payload: { case: "error", value: toWireError(answer.error) } };
+    case "heartbeat":
+      return { payload: { case: "heartbeat", value: {} } };
+  }
+}
+
+function outputOf(piece: Piece, missing: number) {
+  const { data, text, stream, offset, attempt, isLast, metadata } = piece;
+  const value = {
+    ...{ data, text, streamType: stream, attempt, end: isLast, metadata: { ...metadata } },
+    offset: BigInt(offset),
+    missingBytes: BigInt(missing),
+  };
+  return { case: "output" as const, value };
+}
+
+function notRead(id: TaskId, offset: number): Failure {
+  return new Failure(
+    "resource_exhausted",
+    `Cannot go on with the stream of task "${id}": the client does not read; open it again at byte ${offset} of its output`,
+    { reason: "STREAM_NOT_READ", metadata: { task_id: id, offset: String(offset) } },
+  );
+}

@@ -1,0 +1,318 @@
+import type { Agent } from "../agents/agent.ts";
+import type { AgentMessage } from "../agents/agent-message.ts";
+import type { Background } from "../background.ts";
+import type { Instant } from "../events/event.ts";
+import { Failure } from "../failure.ts";
+import { orAborted } from "../or-aborted.ts";
+import { Schedule, type Waiting } from "./schedule.ts";
+import { type SeatedAgent, Seats } from "./seats.ts";
+import { isLeased, type Leased, type Task, type TaskId } from "./task.ts";
+import type { TaskChange, TaskChanges } from "./task-changes.ts";
+import { cancelMessage, taskRequest } from "./task-messages.ts";
+import { errorOf, failTask, leaseTask, loseAttempt, type TaskPolicy } from "./task-rules.ts";
+
+export interface HandingOutOptions {
+  readonly changes: TaskChanges;
+  readonly clock: () => Instant;
+  readonly random: () => number;
+  readonly background: Background;
+  readonly policy: TaskPolicy;
+  readonly ageingMs: number;
+  /** Puts a message on an agent's line. Failures: it has none, or it is full. */
+  readonly deliver: (agentId: string, message: AgentMessage) => void;
+  /** Whether all input that has come for a task is kept, so that another attempt would get it too. */
+  readonly hasAllInput: (id: TaskId) => boolean;
+}
+
+/** How long a task that could not be handed out waits until it is tried again, in milliseconds: the disk has refused it. */
+const againMs = 1_000;
+
+/** Which of the waiting tasks goes to which agent, and what becomes of those that an agent has. */
+export class HandingOut {
+  readonly #options: HandingOutOptions;
+  readonly #schedule: Schedule;
+  readonly #seats = new Seats();
+  /** Agents that are live; those of them that are there, too, have seats. */
+  readonly #live = new Map<string, Agent>();
+  /** The tasks that an agent has. */
+  readonly #held = new Map<string, Map<TaskId, Task & { readonly life: Leased }>>();
+
+  /** Attempts whose agents have been told of them. */
+  readonly #told = new Map<TaskId, number>();
+
+  constructor(options: HandingOutOptions) {
+    this.#options = options;
+    this.#schedule = new Schedule(options.ageingMs);
+  }
+
+  /** How many tasks wait. */
+  get waiting(): number {
+    return this.#schedule.size;
+  }
+
+  /** A live agent. */
+  agent(id: string): Agent | undefined {
+    return this.#live.get(id);
+  }
+
+  /** The sessions of which tasks are with agents. */
+  sessionsAtWork(): ReadonlySet<string> {
+    const sessions = new Set<string>();
+    for (const tasks of this.#held.values())
+      for (const { sessionId } of tasks.values()) if (sessionId !== "") sessions.add(sessionId);
+    return sessions;
+  }
+
+  /** The agent that has a task has been told of it. */
+  told(task: Task): void {
+    this.#told.set(task.id, task.attempt);
+  }
+
+  /** Whether the agent that has a task may know of it. */
+  isTold({ id, attempt }: Task): boolean {
+    return this.#told.get(id) === attempt;
+  }
+
+  /** The tasks that an agent has and has not begun. */
+  pendingOf(agentId: string): readonly (Task & { readonly life: Leased })[] {
+    return [...this.heldBy(agentId)].filter(({ life }) => life.state === "pending");
+  }
+
+  /** The tasks that an agent has. */
+  heldBy(agentId: string): readonly (Task & { readonly life: Leased })[] {
+    return [...(this.#held.get(agentId)?.values() ?? [])];
+  }
+
+  /** How many tasks are with agents. */
+  get handedOut(): number {
+    let count = 0;
+    for (const tasks of this.#held.values()) count += tasks.size;
+    return count;
+  }
+
+  /** An agent for a task that is just being made, if one has a seat and nobody is before it; its seat is taken. */
+  reserve(task: Pick<Waiting, "wantedAgent" | "type">): string | undefined {
+    const agent = this.#seats.bestFor(task);
+    if (agent === undefined || this.#schedule.hasFor(agent)) return undefined;
+    this.#seats.take(agent.id);
+    return agent.id;
+  }
+
+  /** The seat of a task that was not made. */
+  release(agentId: string): void {
+    this.#seats.free(agentId);
+    this.#planFor(agentId);
+  }
+
+  /** A task was made; when it was leased at once, its seat was reserved. */
+  made(task: Task): void {
+    if (isLeased(task)) this.#hold(task);
+    else this.#enqueue(task, "fresh");
+  }
+
+  /** Takes up what the server before this one has left. */
+  takeUp(task: Task): void {
+    if (isLeased(task)) {
+      this.#seats.take(task.life.agentId);
+      this.#heldOf(task.life.agentId).set(task.id, task);
+    } else if (task.life.state === "queued" && task.life.notBefore === null) {
+      this.#enqueue(task, "fresh");
+    }
+  }
+
+  /** A task has become another. */
+  changed({ before, after }: TaskChange): void {
+    if (isLeased(before) && !(isLeased(after) && after.attempt === before.attempt))
+      this.#letGo(before, after);
+    if (isLeased(after)) {
+      if (isLeased(before) && before.attempt === after.attempt) this.#keep(before, after);
+      else this.#hold(after);
+    }
+    if (after.life.state !== "queued") this.#schedule.remove(after.id);
+    else if (after.life.notBefore === null) this.#enqueue(after, "returned");
+  }
+
+  /** An agent registered, or was lost and is back. */
+  arrived(agent: Agent): void {
+    this.#live.set(agent.id, agent);
+    this.seen(agent.id);
+  }
+
+  /** An agent was live when the server before this one ended; whether it still is there has to be seen. */
+  expected(agent: Agent): void {
+    this.#live.set(agent.id, agent);
+  }
+
+  /** A live agent has shown that it is there: it can be given tasks. */
+  seen(agentId: string): void {
+    const agent = this.#live.get(agentId);
+    if (agent === undefined || this.#seats.get(agentId) !== undefined) return;
+    this.#seats.arrived(agent, false);
+    this.#planFor(agentId);
+  }
+
+  lineOpened(agent: Agent): void {
+    this.#live.set(agent.id, agent);
+    const seated = this.#seats.get(agent.id) ?? this.#seats.arrived(agent, true);
+    seated.hasLine = true;
+    for (const task of this.pendingOf(agent.id)) this.#announce(task);
+    this.#plan(seated);
+  }
+
+  /** It may be gone: it is given nothing until it is seen again, and keeps what it has. */
+  doubted(agentId: string): void {
+    this.#seats.left(agentId);
+  }
+
+  /** It is gone, and loses what it has. */
+  gone(agentId: string, reason: string): void {
+    this.#live.delete(agentId);
+    this.#seats.left(agentId);
+    for (const task of this.heldBy(agentId)) this.lose(task, reason);
+  }
+
+  /** The tasks that wait for this agent and no other. */
+  waitingFor(agentId: string): readonly Waiting[] {
+    return this.#schedule.askedOf(agentId);
+  }
+
+  /** Takes an attempt from its worker. */
+  lose(task: Task, reason: string): void {
+    const { changes, random, policy } = this.#options;
+    const { attempt } = task;
+    this.#options.background.start("take a task from a lost worker", async () => {
+      await changes.move(
+        task,
+        (now, at) => loseAttempt(now, { attempt, reason, at, policy, random: random() }),
+        systemChange("lose the worker of task"),
+      );
+    });
+  }
+
+  /** Why a task waits, in words. */
+  reasonFor(task: Task): string {
+    const { life, wantedAgent, type } = task;
+    if (life.state !== "queued") return "";
+    const before = life.reason === "" ? "" : `${life.reason}; `;
+    if (life.notBefore !== null)
+      return `${before}the next attempt is made at ${new Date(life.notBefore).toISOString()}`;
+    return `${before}${this.#whyNobody({ wantedAgent, type })}`;
+  }
+
+  #whyNobody(task: Pick<Waiting, "wantedAgent" | "type">): string {
+    if (task.wantedAgent !== "") {
+      const agent = this.#seats.get(task.wantedAgent);
+      if (agent === undefined) return `agent "${task.wantedAgent}" is not there`;
+      return `agent "${task.wantedAgent}" is at ${agent.taken} tasks, and takes ${agent.seats}`;
+    }
+    const able = this.#seats.able(task.type);
+    if (able === 0) return `no agent that can do "${task.type.replaceAll("_", "-")}" is there`;
+    return `each of the ${able} agents that can do "${task.type.replaceAll("_", "-")}" has as many tasks as it takes`;
+  }
+
+  #enqueue(task: Task, as: "fresh" | "returned"): void {
+    const { id, sessionId, type, priority, wantedAgent } = task;
+    if (this.#schedule.has(id)) return;
+    this.#schedule.add({ id, sessionId, type, priority, wantedAgent }, { at: this.#options.clock(), as });
+    const agent = this.#seats.bestFor(task);
+    if (agent !== undefined) this.#plan(agent);
+  }
+
+  #planFor(agentId: string): void {
+    const agent = this.#seats.get(agentId);
+    if (agent !== undefined) this.#plan(agent);
+  }
+
+  /** Gives an agent what it can take. */
+  #plan(agent: SeatedAgent): void {
+    while (this.#seats.hasFree(agent.id)) {
+      const task = this.#schedule.take(agent, this.#options.clock());
+      if (task === undefined) return;
+      this.#seats.take(agent.id);
+      this.#options.background.start("hand out a task", (signal) => this.#lease(task, agent.id, signal));
+    }
+  }
+
+  async #lease(task: Waiting, agentId: string, signal: AbortSignal): Promise<void> {
+    const { changes, policy, hasAllInput } = this.#options;
+    try {
+      const { after } = await changes.move(
+        task,
+        (now, at) => {
+          if (now.begun === 0 || hasAllInput(now.id)) return leaseTask(now, { agentId, at, policy });
+          const message = "more input has come than is kept for another attempt";
+          return failTask(now, { error: errorOf("INPUT_NOT_KEPT", message, at), at });
+        },
+        systemChange("hand out task"),
+      );
+      if (!isLeased(after) || after.life.agentId !== agentId) this.release(agentId); // it was cancelled in the meantime
+    } catch (error) {
+      this.#seats.free(agentId);
+      if (!(error instanceof Failure)) throw error;
+      if (error.kind === "not_found") return;
+      await orAborted(Bun.sleep(againMs), signal);
+      this.#schedule.add(task, { at: this.#options.clock(), as: "returned" });
+      this.#planFor(agentId);
+    }
+  }
+
+  #heldOf(agentId: string): Map<TaskId, Task & { readonly life: Leased }> {
+    const held = this.#held.get(agentId) ?? new Map<TaskId, Task & { readonly life: Leased }>();
+    this.#held.set(agentId, held);
+    return held;
+  }
+
+  #hold(task: Task & { readonly life: Leased }): void {
+    const { agentId } = task.life;
+    this.#heldOf(agentId).set(task.id, task);
+    // It may have gone while its task was being saved.
+    if (!this.#live.has(agentId)) this.lose(task, `agent ${agentId} was gone before it heard of it`);
+    else this.#announce(task);
+  }
+
+  #keep(before: Task & { readonly life: Leased }, after: Task & { readonly life: Leased }): void {
+    this.#heldOf(after.life.agentId).set(after.id, after);
+    if (before.life.cancel === null && after.life.cancel !== null) {
+      this.#tell(
+        after.life.agentId,
+        cancelMessage(after, { reason: after.life.cancel.reason, isForced: false }),
+      );
+    }
+  }
+
+  #letGo(before: Task & { readonly life: Leased }, after: Task): void {
+    const { agentId } = before.life;
+    const held = this.#heldOf(agentId);
+    held.delete(before.id);
+    this.#told.delete(before.id);
+    if (held.size === 0) this.#held.delete(agentId);
+    this.#seats.free(agentId);
+    const { life } = after;
+    // Its worker may still be at it, and knows nothing of the end.
+    if (life.state === "cancelled" || life.state === "timeout") {
+      this.#tell(agentId, cancelMessage(before, { reason: life.error.message, isForced: true }));
+    }
+    this.#planFor(agentId);
+  }
+
+  #announce(task: Task & { readonly life: Leased }): void {
+    if (!this.#seats.get(task.life.agentId)?.hasLine) return;
+    this.#tell(task.life.agentId, taskRequest(task));
+    this.told(task);
+  }
+
+  #tell(agentId: string, message: AgentMessage): void {
+    if (!this.#seats.get(agentId)?.hasLine) return;
+    try {
+      this.#options.deliver(agentId, message);
+    } catch (error) {
+      // A line that is full or has just gone: the task stays pending, and is told of with the next sign of life.
+      if (!(error instanceof Failure)) throw error;
+    }
+  }
+}
+
+/** A change that no client asked for. */
+export function systemChange(doing: string) {
+  return { source: "tasks", actor: "system", correlationId: Bun.randomUUIDv7(), doing } as const;
+}

@@ -1,0 +1,48 @@
+import type { Background } from "../background.ts";
+import { sessionTable } from "../sessions/session.ts";
+import type { Store } from "../store/store.ts";
+import type { PagePlace } from "../store/table.ts";
+import type { HandingOut } from "./handing-out.ts";
+import type { Silences } from "./silences.ts";
+import { isLeased, type Task, type TaskState } from "./task.ts";
+import { taskTable } from "./task-rows.ts";
+import type { Tasks } from "./tasks.ts";
+
+/**
+ * Takes up the tasks that the server before this one has left: those with agents stay with them, and their workers have a
+ * while to come back; those that waited wait again, in their order. What belongs to a session that was closed is given up.
+ */
+export async function takeUpTasks(parts: {
+  readonly store: Store;
+  readonly handing: HandingOut;
+  readonly silences: Silences;
+  readonly tasks: Tasks;
+  readonly background: Background;
+  /** How long workers have to come back, in milliseconds. */
+  readonly restartMs: number;
+}): Promise<void> {
+  const { store, handing, silences, tasks, background, restartMs } = parts;
+  const closed = new Set<string>();
+  const takeUp = async (task: Task) => {
+    handing.takeUp(task);
+    if (isLeased(task) && task.life.state !== "pending") silences.begin(task, restartMs);
+    if (task.sessionId === "" || closed.has(task.sessionId)) return;
+    const session = await store.get(sessionTable, task.sessionId);
+    if (session?.life.state !== "active") closed.add(task.sessionId);
+  };
+  for (const state of ["pending", "running", "paused", "queued"] as const) await each(store, state, takeUp);
+  for (const sessionId of closed) {
+    background.start("give up the tasks of a closed session", (signal) =>
+      tasks.cancelOf(sessionId, "", signal),
+    );
+  }
+}
+
+async function each(store: Store, state: TaskState, act: (task: Task) => Promise<void>): Promise<void> {
+  let after: PagePlace | undefined;
+  do {
+    const page = await store.list(taskTable, { where: { state }, limit: 1_000, after });
+    for (const task of page.rows) await act(task);
+    after = page.next;
+  } while (after !== undefined);
+}

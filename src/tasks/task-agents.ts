@@ -1,0 +1,106 @@
+import type { AgentId } from "../agents/agent.ts";
+import type { AgentChange, Agents } from "../agents/agents.ts";
+import type { Background } from "../background.ts";
+import type { Instant } from "../events/event.ts";
+import { type HandingOut, systemChange } from "./handing-out.ts";
+import type { TaskChanges } from "./task-changes.ts";
+import { beginTask, errorOf, failTask, type TaskPolicy } from "./task-rules.ts";
+
+/** What tasks hear of agents, and agents of tasks. */
+export interface TaskAgents {
+  /** The tasks that an agent has been given and has not begun. It has shown that it is there, and is told of them by this. */
+  pendingFor(agentId: string): readonly string[];
+  /** The tasks that an agent has. */
+  heldBy(agentId: string): readonly string[];
+  /** A process has spoken as an agent. */
+  heardFrom(agentId: string, pid: number | undefined): void;
+  /** The process that last spoke as an agent. */
+  pidOf(agentId: string): number | undefined;
+  /** An agent says that it is at these tasks. */
+  isAt(agentId: string, taskIds: readonly string[]): void;
+}
+
+/** Ties the tasks to what becomes of agents. */
+export function taskAgents(parts: {
+  readonly agents: Agents;
+  readonly handing: HandingOut;
+  readonly changes: TaskChanges;
+  readonly clock: () => Instant;
+  readonly policy: TaskPolicy;
+  readonly background: Background;
+}): TaskAgents {
+  const { agents, handing, changes, policy, background } = parts;
+  const pids = new Map<string, number>();
+  for (const { agent } of agents.live()) handing.expected(agent);
+  agents.onChange((change) => follow(change));
+
+  function follow({ kind, agent }: AgentChange): void {
+    switch (kind) {
+      case "live":
+        handing.arrived(agent);
+        return;
+      case "line_opened":
+        handing.lineOpened(agent);
+        return;
+      case "line_closed":
+        handing.doubted(agent.id);
+        return;
+      case "lost":
+      case "unregistered": {
+        pids.delete(agent.id);
+        handing.gone(
+          agent.id,
+          kind === "lost" ? `agent ${agent.id} fell silent` : `agent ${agent.id} signed off`,
+        );
+        if (kind === "unregistered") failWaiting(agent.id);
+      }
+    }
+  }
+
+  /** Nobody else was asked, and it does not come back: an agent that registers again is another one. */
+  function failWaiting(agentId: string): void {
+    for (const task of handing.waitingFor(agentId)) {
+      background.start("fail a task whose agent has signed off", async () => {
+        const message = `agent ${agentId}, which it was asked of, has signed off`;
+        await changes.move(
+          task,
+          (now, at) =>
+            now.life.state === "queued"
+              ? failTask(now, { error: errorOf("AGENT_UNREGISTERED", message, at), at })
+              : { task: now, told: [] },
+          systemChange("fail task"),
+        );
+      });
+    }
+  }
+
+  return {
+    pendingFor(agentId) {
+      handing.seen(agentId);
+      return handing.pendingOf(agentId).map((task) => {
+        handing.told(task);
+        return task.id;
+      });
+    },
+    heldBy: (agentId) => handing.heldBy(agentId).map(({ id }) => id),
+    heardFrom(agentId, pid) {
+      if (pid !== undefined && agents.isLive(agentId as AgentId)) pids.set(agentId, pid); // what is no agent's id is not live
+    },
+    pidOf: (agentId) => pids.get(agentId),
+    isAt(agentId, taskIds) {
+      if (taskIds.length === 0) return;
+      const said = new Set(taskIds);
+      for (const task of handing.pendingOf(agentId)) {
+        if (!said.has(task.id)) continue;
+        const { attempt } = task;
+        background.start("begin a task that its agent is at", async () => {
+          await changes.move(
+            task,
+            (now, at) => beginTask(now, { attempt, at, policy }),
+            systemChange("begin task"),
+          );
+        });
+      }
+    },
+  };
+}

@@ -1,0 +1,238 @@
+import { Bell } from "../events/bell.ts";
+import { abortFailure, Failure, invalid } from "../failure.ts";
+import { untilAborted } from "../until-aborted.ts";
+import { CallerEnd } from "./caller-end.ts";
+import type { LiveTask } from "./live-task.ts";
+import type { LiveTasks } from "./live-tasks.ts";
+import type { OpenedStream } from "./opened-stream.ts";
+import { isEnded, isLeased, type TaskId } from "./task.ts";
+import { isWorkers, type TaskAnswer, type TaskFrame } from "./task-frames.ts";
+import { WorkerStreamEnd, type WorkerStreamParts } from "./worker-end.ts";
+
+export interface TaskStreamsParts extends WorkerStreamParts {
+  readonly live: LiveTasks;
+  readonly maxStreams: number;
+  /** The process that last spoke as an agent. */
+  readonly pidOf: (agentId: string) => number | undefined;
+}
+
+/**
+ * Streams of tasks, both ends: callers and watchers get what comes out and how it ends, the worker reports and gets what
+ * goes in. Which end a stream is its frames say: see `TaskStream`.
+ */
+export class TaskStreams {
+  readonly #parts: TaskStreamsParts;
+
+  constructor(parts: TaskStreamsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Serves one stream of a task until the task has ended, or the stream has.
+   *
+   * Failures: NOT_FOUND; ABORTED when it speaks for an attempt that is not in force any more; FAILED_PRECONDITION when
+   * input comes for a task that has ended, or reports for one that nobody has; INVALID_ARGUMENT for what makes no sense;
+   * RESOURCE_EXHAUSTED when there are too many streams on the task.
+   */
+  async *serve(id: TaskId, opening: OpenedStream): AsyncGenerator<TaskAnswer, void, undefined> {
+    const { live: tasks, maxStreams } = this.#parts;
+    const live = await tasks.open(id, "open the stream of task");
+    if (live.watchers.size >= maxStreams) throw tooManyStreams(id, maxStreams);
+    const stream = new TaskStream(live, this.#parts, opening);
+    live.watchers.add(stream.wake);
+    try {
+      yield* stream.answers();
+    } finally {
+      live.watchers.delete(stream.wake);
+      stream.close();
+      tasks.left(live);
+    }
+  }
+}
+
+/**
+ * One stream. It is the worker's when it names itself, or from its first report on; a caller's from its first input or
+ * cancel on. One that has only sent heartbeats watches; when its process is that of the agent that has the task, it may be a
+ * worker that has nothing to say yet, so it gets the input as well.
+ */
+class TaskStream {
+  readonly #live: LiveTask;
+  readonly #parts: TaskStreamsParts;
+  readonly #opening: OpenedStream;
+  readonly #bell = new Bell();
+  #role: "open" | "caller" | "worker" = "open";
+  #worker: WorkerStreamEnd | undefined;
+  #caller: CallerEnd | undefined;
+  #frames = 0;
+  #touchedAt = 0;
+  #heartbeats = 0;
+  #wrong: { readonly error: unknown } | undefined;
+  #halfClosed = false;
+  readonly #over = new AbortController();
+
+  constructor(live: LiveTask, parts: TaskStreamsParts, opening: OpenedStream) {
+    this.#live = live;
+    this.#parts = parts;
+    this.#opening = opening;
+  }
+
+  get wake(): () => void {
+    return this.#bell.ring;
+  }
+
+  async *answers(): AsyncGenerator<TaskAnswer, void, undefined> {
+    const { call, opened } = this.#opening;
+    call.signal.addEventListener("abort", this.#bell.ring, { once: true });
+    if (this.#isNamed()) this.#beWorker();
+    opened(this.#worker?.headers ?? {});
+    const pumping = this.#pump();
+    try {
+      for (;;) {
+        if (this.#wrong !== undefined) throw this.#wrong.error;
+        if (call.signal.aborted) throw abortFailure(call.signal);
+        while (this.#heartbeats > 0) {
+          this.#heartbeats -= 1;
+          yield { kind: "heartbeat" };
+        }
+        // What it is to be told depends on which end it is, and that its first frame may say.
+        if (this.#frames > 0 || this.#halfClosed) {
+          const over = yield* this.#news();
+          if (over === "over") return;
+        }
+        await this.#bell.wait();
+      }
+    } finally {
+      call.signal.removeEventListener("abort", this.#bell.ring);
+      this.#over.abort();
+      await pumping;
+    }
+  }
+
+  close(): void {
+    this.#worker?.close(this.#opening.call.signal);
+    this.#caller?.[Symbol.dispose]();
+  }
+
+  async *#news(): AsyncGenerator<TaskAnswer, "over" | "more", undefined> {
+    const worker = this.#worker;
+    if (this.#role === "worker" && worker !== undefined) {
+      const over = yield* worker.news();
+      return this.#halfClosed ? "over" : over;
+    }
+    // While it may be the worker it is not told what the worker has written.
+    if (worker?.isInForce === true) return yield* worker.news();
+    this.#caller ??= new CallerEnd(this.#live, this.#parts, this.#opening.offset);
+    return yield* this.#caller.news();
+  }
+
+  async #pump(): Promise<void> {
+    try {
+      for await (const frame of untilAborted(this.#opening.frames, this.#over.signal))
+        await this.#take(frame);
+      this.#halfClosed = true;
+    } catch (error) {
+      this.#wrong ??= { error };
+    }
+    this.#bell.ring();
+  }
+
+  async #take(frame: TaskFrame): Promise<void> {
+    this.#touch();
+    const isFirst = this.#frames === 0;
+    this.#frames += 1;
+    if (frame.kind === "none") {
+      if (isFirst) this.#bell.ring();
+      return;
+    }
+    if (frame.kind === "heartbeat") {
+      this.#heartbeats += 1;
+      if (isFirst && this.#mayBeWorker()) this.#worker ??= this.#newWorker();
+      this.#worker?.heard();
+      this.#bell.ring();
+      return;
+    }
+    if (isWorkers(frame)) {
+      if (this.#role === "caller") throw mixed("a caller's", frame.kind);
+      const worker = this.#beWorker();
+      if (isFirst) this.#bell.ring();
+      await worker.take(frame, this.#over.signal);
+      this.#bell.ring();
+      return;
+    }
+    if (this.#role === "worker") throw mixed("its worker's", frame.kind);
+    this.#role = "caller";
+    if (isFirst) this.#bell.ring();
+    if (frame.kind === "cancel") {
+      await this.#parts.tasks.cancel(this.#live.task.id, frame, this.#opening.call);
+      return;
+    }
+    await this.#input(frame);
+  }
+
+  /** Frames are use of the task's session; one a second is enough to tell. */
+  #touch(): void {
+    const now = performance.now();
+    if (now - this.#touchedAt < 1_000) return;
+    this.#touchedAt = now;
+    this.#parts.touched(this.#live.task);
+  }
+
+  async #input(frame: Extract<TaskFrame, { readonly kind: "input" }>): Promise<void> {
+    const { data, metadata, isLast } = frame;
+    const { task, input } = this.#live;
+    // Nothing to pass on: it only joins.
+    if (data.byteLength === 0 && Object.keys(metadata).length === 0 && !isLast) return;
+    if (isEnded(task)) throw inputAfterEnd(task.id, task.life.state);
+    input.append({ stream: "stdin", attempt: 0, data, text: "", metadata, isLast });
+    for (const wake of this.#live.watchers) wake();
+    if (input.isFull) await input.room(AbortSignal.any([this.#over.signal, this.#opening.call.signal]));
+  }
+
+  /** Whether it says for whom it speaks, so that it need not be found out. */
+  #isNamed(): boolean {
+    const { token, attempt } = this.#opening.opener;
+    return token !== undefined || attempt !== undefined;
+  }
+
+  /** Whether it comes from the process that was told of the task, and nobody else is the worker. */
+  #mayBeWorker(): boolean {
+    const { task, worker } = this.#live;
+    const { pid } = this.#opening.opener;
+    if (this.#role !== "open" || worker !== undefined || pid === undefined || !isLeased(task)) return false;
+    return this.#parts.handing.isTold(task) && this.#parts.pidOf(task.life.agentId) === pid;
+  }
+
+  #beWorker(): WorkerStreamEnd {
+    this.#role = "worker";
+    // Somebody else may have been the worker since it was taken for one.
+    if (this.#worker?.isInForce === false && !isEnded(this.#live.task)) this.#worker = undefined;
+    this.#worker ??= this.#newWorker();
+    return this.#worker;
+  }
+
+  #newWorker(): WorkerStreamEnd {
+    return new WorkerStreamEnd(this.#live, this.#parts, this.#opening, this.#bell.ring);
+  }
+}
+
+function mixed(whose: string, kind: string): Failure {
+  const field = kind === "error" ? "error_msg" : kind;
+  return invalid("go on with the stream of a task", [
+    { field, description: `can't come on this stream: its first frames have made it ${whose}` },
+  ]);
+}
+
+function inputAfterEnd(id: TaskId, state: string): Failure {
+  return new Failure("failed_precondition", `Cannot send input to task "${id}": it is ${state}`, {
+    reason: "TASK_ENDED",
+    metadata: { task_id: id, state },
+  });
+}
+
+function tooManyStreams(id: TaskId, most: number): Failure {
+  return new Failure(
+    "resource_exhausted",
+    `Cannot open the stream of task "${id}": ${most} streams are open on it, which is the most`,
+    { reason: "TOO_MANY_STREAMS", metadata: { task_id: id }, retryAfterMs: 1_000 },
+  );
+}
