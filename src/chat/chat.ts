@@ -130,6 +130,11 @@ export class Chat {
     return this.#open.followers.listen(sessionId, listener);
   }
 
+  /** Somebody is there to hear what becomes of a session's questions. Returns the way to leave. */
+  join(sessionId: SessionId): () => void {
+    return this.#open.joined.join(sessionId);
+  }
+
   /** The turn of a session that an assistant has now. */
   running(sessionId: SessionId): LiveTurn | undefined {
     return this.#open.running(sessionId);

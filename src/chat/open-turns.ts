@@ -48,6 +48,8 @@ export class OpenTurns {
   readonly #byAssistant = new Map<AgentId, Set<OpenEntry>>();
   /** Hear of each turn when an assistant gets it, or it ends without. */
   readonly followers = new SessionListeners<LiveTurn>();
+  /** Sessions with a stream on which messages and answers are told. */
+  readonly joined = new Joined();
   /** Sessions whose first question waits for an assistant. */
   readonly waiting = new Set<SessionId>();
   readonly #assistants: Assistants;
@@ -171,5 +173,24 @@ export class OpenTurns {
     entry.live.end(turn, turn.end.kind === "answered" ? entry.whole?.last : "");
     if (released === undefined) this.followers.tell(entry.live.sessionId, entry.live);
     return released === undefined ? [] : [{ ...released, turn }];
+  }
+}
+
+/** In which sessions somebody is, and how many. */
+class Joined {
+  readonly #counts = new Map<SessionId, number>();
+
+  has(id: SessionId): boolean {
+    return this.#counts.has(id);
+  }
+
+  /** Returns the way to leave. */
+  join(id: SessionId): () => void {
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+    return () => {
+      const rest = (this.#counts.get(id) ?? 0) - 1;
+      if (rest > 0) this.#counts.set(id, rest);
+      else this.#counts.delete(id);
+    };
   }
 }

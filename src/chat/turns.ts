@@ -53,7 +53,7 @@ export interface TurnsOptions {
 /** A question that was sent, and its turn. */
 export interface Asked {
   readonly sent: Sent;
-  /** Absent when the message was stored before. */
+  /** Absent when the message was stored before, or nobody converses in the session. */
   readonly turn: LiveTurn | undefined;
 }
 
@@ -91,6 +91,9 @@ export class Turns {
           if (sent.kind !== "stored") return { result: { sent }, rows, events };
           const { session, message } = sent;
           const conversation = loaded.conversation ?? newConversation(sessionId);
+          // Who only keeps messages here is not told with each of them that nobody answers.
+          if (loaded.conversation === undefined && !this.#isConversed(session, conversation))
+            return { result: { sent }, rows, events };
           if (conversation.open.length > maxWaiting) throw tooManyWaiting(sessionId, maxWaiting);
           const { actor, correlationId } = sending;
           const question = { messageId: message.id, actor, correlationId };
@@ -102,7 +105,7 @@ export class Turns {
           );
         },
       )
-      .then(({ sent, step }) => {
+      .then(({ sent, step = undefined }) => {
         if (step !== undefined && sent.kind === "stored") this.#act(step, sent.message);
         return { sent, step };
       });
@@ -297,6 +300,12 @@ export class Turns {
     const live = LiveTurn.ended(over, undefined);
     this.#open.followers.tell(live.sessionId, live);
     return live;
+  }
+
+  /** Whether somebody would hear that a session's question has no answer, or somebody can answer it. */
+  #isConversed(session: Session, conversation: Conversation): boolean {
+    if (session.gateway !== undefined || this.#open.joined.has(session.id)) return true;
+    return this.#assistants.choose(session, conversation).kind !== "none";
   }
 
   #stepping({ session, conversation }: Loaded, at = this.#options.clock()): Stepping {

@@ -78,8 +78,13 @@ class MessageStream {
       activeSession(session, { id, doing: "stream messages of session" });
     this.#call.onStalled = () => notRead(log.cursor(this.#position));
     this.#call.open({ [cursorHeader]: log.cursor(this.#position) });
-    void this.#read(id, first.value, frames); // it never rejects
-    yield* this.#send(id, session);
+    const leave = this.#parts.chat.join(id);
+    try {
+      void this.#read(id, first.value, frames); // it never rejects
+      yield* this.#send(id, session);
+    } finally {
+      leave();
+    }
   }
 
   async *#send(id: SessionId, { life }: Session): AsyncGenerator<Response, void, undefined> {

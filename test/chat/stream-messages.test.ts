@@ -129,6 +129,16 @@ describe("StreamMessages()", () => {
     expect(messages.map(({ id }) => id)).toEqual(["m1"]);
   });
 
+  test("tells it of a question that came by another call, which without a stream is a message and no more", async () => {
+    const sessionId = await session();
+    const { orchestrator } = server.client;
+    const cursor = (await orchestrator.listMessages({ sessionId })).cursor;
+    await send(sessionId, "note", MessageRole.USER);
+    await using stream = await openMessages(server.client, { sessionId, resumeAfter: cursor });
+    await send(sessionId, "question", MessageRole.USER, "m2");
+    expect(await stream.event(EventType.TURN_FAILED)).toMatchObject({ data: { message_id: "m2" } });
+  });
+
   test("resumes behind a cursor, without a gap or a repeat", async () => {
     const sessionId = await session();
     await using before = await openMessages(server.client, { sessionId });
