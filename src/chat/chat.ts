@@ -2,8 +2,7 @@ import type { AgentChange, Agents } from "../agents/agents.ts";
 import type { Lines } from "../agents/lines.ts";
 import type { Call } from "../call.ts";
 import { Bell } from "../events/bell.ts";
-import type { Instant } from "../events/event.ts";
-import type { EventLog } from "../events/log.ts";
+import type { Instant, LogEvent } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import type { Message } from "../messages/message.ts";
 import { messageKey } from "../messages/message.ts";
@@ -39,7 +38,6 @@ interface ChatLimits {
 
 export interface ChatOptions {
   readonly store: Store;
-  readonly log: EventLog;
   readonly messages: Messages;
   readonly agents: Agents;
   readonly lines: Lines;
@@ -180,16 +178,20 @@ export class Chat {
 
   /** Ends the turns of sessions that are closed, until the signal aborts. */
   async followClosings(signal: AbortSignal): Promise<void> {
-    const { log } = this.#options;
-    const filter = { types: ["session_closed", "session_updated"] as const };
-    for await (const item of log.follow({ after: log.tail, filter, signal })) {
-      if (item.kind !== "event") continue;
-      const { type, data, sessionId } = item.event;
-      if (type !== "session_closed" && data?.state !== "closing") continue;
-      const id = sessionId as SessionId; // events of these types have their session's
-      if (this.#open.isOpen(id)) await this.#turns.endAll(id);
-      this.#closings.tell(id, undefined);
-    }
+    const over = new Bell();
+    signal.addEventListener("abort", over.ring, { once: true });
+    const stop = this.#options.store.events.onAppend((events) => {
+      for (const event of events) this.#noteClosing(event);
+    });
+    while (!signal.aborted) await over.wait();
+    stop();
+  }
+
+  #noteClosing({ type, data, sessionId }: LogEvent): void {
+    if (type !== "session_closed" && (type !== "session_updated" || data?.state !== "closing")) return;
+    const id = sessionId as SessionId; // events of these types have their session's
+    if (this.#open.isOpen(id)) this.#quietly(this.#turns.endAll(id));
+    this.#closings.tell(id, undefined);
   }
 
   async #lookAt(entry: OpenEntry): Promise<void> {

@@ -15,7 +15,7 @@ export interface ChatDomain {
 
 /** Takes up the turns that a server before this one has left, and begins to look after those that take too long. */
 export async function startChat(
-  { store, log, clock, config, supervisor, words, stopping }: DomainParts,
+  { store, clock, config, supervisor, words, stopping }: DomainParts,
   domain: {
     readonly sessions: Sessions;
     readonly messages: Messages;
@@ -28,7 +28,6 @@ export async function startChat(
   const chat = new Chat({
     ...domain,
     store,
-    log,
     clock,
     monotonic: () => performance.now(),
     limits: { ...config.chat, maxAnswerBytes: maxContentBytes },

@@ -27,7 +27,7 @@ async function session(): Promise<string> {
     .sessionId;
 }
 
-function send(sessionId: string, content: string, role = MessageRole.SYSTEM, id = "") {
+function send(sessionId: string, content: string, role: MessageRole = MessageRole.SYSTEM, id = "") {
   return server.client.orchestrator.sendMessage({ sessionId, message: { id, role, content } });
 }
 
