@@ -1,11 +1,11 @@
 import { hostname } from "node:os";
+import { holdLine } from "../client/agent-line.ts";
 import { backoffMs, pause } from "../client/backoff.ts";
 import type { Headers } from "../client/call-options.ts";
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
 import { type AgentMessage, AgentType, ControlCommand, MessageType } from "../gen/proto/agent/v1/agent_pb.ts";
 import { orAborted } from "../or-aborted.ts";
-import { holdLine } from "./line.ts";
 import { type RunTask, TaskEnded } from "./running-task.ts";
 import { TaskAtWork, type TaskReport } from "./task-at-work.ts";
 

@@ -1,18 +1,25 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { backoffMs, pause } from "../client/backoff.ts";
-import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
-import type { AgentMessage, StreamAgentRequestSchema } from "../gen/proto/agent/v1/agent_pb.ts";
-import { orAborted } from "../or-aborted.ts";
+import type {
+  AgentMessage,
+  AgentMessageSchema,
+  StreamAgentRequestSchema,
+} from "../gen/proto/agent/v1/agent_pb.ts";
+import { backoffMs, pause } from "./backoff.ts";
+import type { Client } from "./client.ts";
+import { FrameQueue } from "./frame-queue.ts";
 
 type Frame = MessageInitShape<typeof StreamAgentRequestSchema>;
+
+/** Puts a message on the line. Done when it is on its way; what is sent when that line is gone is lost, and no error. */
+export type SendOnLine = (message: MessageInitShape<typeof AgentMessageSchema>) => Promise<void>;
 
 export interface LineOptions {
   readonly agentId: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** Told whenever the line is in place, the first time and after each interruption. */
-  readonly opened: () => void;
+  /** Told whenever the line is in place, the first time and after each interruption; `send` is of that line alone. */
+  readonly opened: (send: SendOnLine) => void;
   /** Told why the line was lost, and in how many milliseconds it is tried again. */
   readonly lost: (failure: Failure, againInMs: number) => void;
   readonly heard: (message: AgentMessage) => void;
@@ -45,19 +52,18 @@ export async function holdLine(client: Client, options: LineOptions): Promise<ne
 
 async function openLine(client: Client, options: LineOptions, isOpen: () => void): Promise<void> {
   const { agentId, metadata, signal, opened, heard } = options;
-  await using answers = client.agent.streamAgent(openFrames(agentId, signal), {
-    signal,
-    metadata,
-    waitForReady: false,
-  });
+  const frames = new FrameQueue<Frame>();
+  using _closing = { [Symbol.dispose]: () => frames.close() };
+  const requests = begunBy({ agentId, payload: { case: "heartbeat", value: {} } }, frames);
+  await using answers = client.agent.streamAgent(requests, { signal, metadata, waitForReady: false });
   await answers.started();
   isOpen();
-  opened();
+  opened((message) => frames.push({ payload: { case: "message", value: message } }));
   for await (const { payload } of answers) if (payload.case === "message") heard(payload.value);
 }
 
-/** What names the agent, and then nothing: the stream stays open. */
-async function* openFrames(agentId: string, signal: AbortSignal): AsyncGenerator<Frame> {
-  yield { agentId, payload: { case: "heartbeat", value: {} } };
-  await orAborted(new Promise(() => undefined), signal).catch(() => undefined); // nobody is left to be told
+/** What names the agent, and then what it says: the stream stays open when that is nothing. */
+async function* begunBy(first: Frame, rest: FrameQueue<Frame>): AsyncGenerator<Frame> {
+  yield first;
+  yield* rest;
 }
