@@ -41,7 +41,8 @@ describe("imports", () => {
     ],
     client: ["gen"],
     worker: ["client", "gen"],
-    cli: ["worker", "client", "gen"],
+    assistant: ["client", "gen"],
+    cli: ["worker", "assistant", "client", "gen"],
     daemon: [
       ...["rpc", "gen", "sessions", "messages", "containers", "agents", "chat", "tasks", "events"],
       ...["store", "store/sqlite", "runtime", "runtime/docker"],
@@ -52,7 +53,7 @@ describe("imports", () => {
   /** The only file of daemon/ that knows generated types: it names the services that are served. */
   const serviceList = "src/daemon/services.ts";
 
-  test("follow the arrows: cli to worker to client, rpc to the domain, the domain to contracts, and nobody back", () => {
+  test("follow the arrows: cli to worker and assistant, those to client, rpc to the domain, the domain to contracts, and nobody back", () => {
     const wrong = sources.flatMap((path) =>
       importsOf(path).flatMap((imported) => {
         const [from, to] = [partOf(path), partOf(imported)];
@@ -76,10 +77,10 @@ describe("imports", () => {
     expect(wrong).toEqual([]);
   });
 
-  test("of generated types are in rpc/, client/, worker/ and cli/, and where daemon/ lists the services", () => {
+  test("of generated types are in rpc/, client/, worker/, assistant/ and cli/, and where daemon/ lists the services", () => {
     const wrong = sources.filter(
       (path) =>
-        !/^src\/(rpc|client|worker|cli)\//.test(path) &&
+        !/^src\/(rpc|client|worker|assistant|cli)\//.test(path) &&
         path !== serviceList &&
         importsOf(path).some((imported) => imported.startsWith("src/gen/")),
     );

@@ -1,0 +1,136 @@
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import type { JsonObject } from "@bufbuild/protobuf";
+import {
+  type AssistantContent,
+  jsonSchema,
+  type ModelMessage,
+  streamText,
+  type TextStreamPart,
+  type ToolSet,
+} from "ai";
+import { abortFailure, Failure } from "../failure.ts";
+import { modelFailure } from "./model-failure.ts";
+import type { Piece, Provider, Said, Step, ToolDeclaration } from "./provider.ts";
+
+export interface ModelOptions {
+  /** Of a server that speaks the OpenAI protocol, such as `http://127.0.0.1:11434/v1`. */
+  readonly baseUrl: string;
+  readonly model: string;
+  /** Empty: the server wants none. Shown nowhere. */
+  readonly key: string;
+  /** How often a request is repeated that was refused for a while, or did not arrive. */
+  readonly retries: number;
+  /** Of one step of an answer. */
+  readonly maxAnswerTokens: number;
+}
+
+/** Asks a language model. To be imported when it is needed: what this file brings with it takes its time to load. */
+export function modelProvider(options: ModelOptions): Provider {
+  const { baseUrl, model, key, retries, maxAnswerTokens } = options;
+  const server = createOpenAICompatible({
+    name: "assistant",
+    baseURL: baseUrl,
+    ...(key === "" ? {} : { apiKey: key }),
+  });
+  return {
+    about: `model ${model} at ${baseUrl}`,
+    readsConversation: true,
+    async *step({ instructions, said, tools, signal }: Step) {
+      const { stream } = streamText({
+        model: server(model),
+        instructions,
+        messages: said.map(messageOf),
+        tools: Object.fromEntries(tools.map(declared)),
+        maxRetries: retries,
+        maxOutputTokens: maxAnswerTokens,
+        abortSignal: signal,
+        onError: () => {}, // it comes in the stream too
+      });
+      try {
+        yield* pieces(stream, signal);
+      } catch (error) {
+        if (signal.aborted) throw abortFailure(signal);
+        throw modelFailure(error, options);
+      }
+    },
+  };
+}
+
+function declared({ name, about, input }: ToolDeclaration): [string, ToolSet[string]] {
+  return [name, { description: about, inputSchema: jsonSchema(input) }];
+}
+
+async function* pieces(
+  stream: AsyncIterable<TextStreamPart<ToolSet>>,
+  signal: AbortSignal,
+): AsyncGenerator<Piece, void, undefined> {
+  let isSilent = true;
+  for await (const part of stream) {
+    switch (part.type) {
+      case "text-delta":
+        if (part.text === "") break;
+        isSilent = false;
+        yield { kind: "text", text: part.text };
+        break;
+      case "tool-call":
+        isSilent = false;
+        // One that can't be right is passed on too: the tools say what is wrong with it, and the model may try again.
+        yield {
+          kind: "call",
+          call: { id: part.toolCallId, name: part.toolName, input: inputOf(part.input) },
+        };
+        break;
+      case "abort":
+        throw abortFailure(signal);
+      case "error":
+        throw part.error;
+      case "finish":
+        if (isSilent) throw saidNothing(part.rawFinishReason ?? part.finishReason);
+        break;
+    }
+  }
+}
+
+function saidNothing(why: string): Failure {
+  return new Failure("unknown", `Cannot answer: the model has said nothing (it ended with "${why}")`, {
+    reason: "MODEL_SILENT",
+  });
+}
+
+function inputOf(input: unknown): JsonObject | string {
+  if (typeof input === "string") return input;
+  // It was parsed from JSON.
+  if (typeof input === "object" && input !== null && !Array.isArray(input)) return input as JsonObject;
+  return JSON.stringify(input) ?? "";
+}
+
+function messageOf(said: Said): ModelMessage {
+  switch (said.by) {
+    case "user":
+      return { role: "user", content: said.text };
+    case "assistant":
+      return { role: "assistant", content: contentOf(said) };
+    case "tools":
+      return {
+        role: "tool",
+        content: said.results.map(({ id, name, text }) => ({
+          type: "tool-result",
+          toolCallId: id,
+          toolName: name,
+          output: { type: "text", value: text },
+        })),
+      };
+  }
+}
+
+function contentOf({ text, calls }: Extract<Said, { readonly by: "assistant" }>): AssistantContent {
+  return [
+    ...(text === "" ? [] : [{ type: "text" as const, text }]),
+    ...calls.map(({ id, name, input }) => ({
+      type: "tool-call" as const,
+      toolCallId: id,
+      toolName: name,
+      input,
+    })),
+  ];
+}
