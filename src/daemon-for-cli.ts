@@ -1,4 +1,5 @@
-import type { Server, ServerFlags } from "./cli/shell.ts";
+import type { Server, ServerFlags, ServerSetting } from "./cli/shell.ts";
+import type { NamedSetting } from "./daemon/setting-names.ts";
 
 /** What the command line has of the daemon. It is loaded by the commands that need it, so that all others start sooner. */
 export const daemonForCli: Server = {
@@ -13,20 +14,13 @@ export const daemonForCli: Server = {
       reconnectMaxAttempts: client.reconnectAttempts,
     };
   },
-  settings: async () => {
-    const { namedSettings } = await import("./daemon/setting-names.ts");
-    const host = { uid: process.getuid?.() ?? -1, env: process.env };
-    return namedSettings.flatMap(({ setting }) => {
-      if (setting.flag === undefined) return [];
-      const fallback = setting.fallback(host);
-      return {
-        flag: setting.flag,
-        about: setting.doc,
-        placeholder: setting.kind.toUpperCase(),
-        fallback: setting.defaultDoc ?? (fallback === undefined ? undefined : setting.write(fallback)),
-        isPath: setting.kind === "path",
-      };
-    });
+  settings: async () => flagged((await import("./daemon/setting-names.ts")).namedSettings),
+  assistant: {
+    settings: async () => flagged((await import("./daemon/config.ts")).assistantNamed),
+    configuration: async (flags) => {
+      const [{ loadAssistantConfig }, inputs] = await configuration(flags);
+      return loadAssistantConfig(inputs).config.assistant;
+    },
   },
   configuration: async (flags) => {
     const [{ loadConfig }, inputs] = await configuration(flags);
@@ -42,6 +36,23 @@ export const daemonForCli: Server = {
     await serve(loaded, { ...serving, reread: () => loadConfig(inputs) });
   },
 };
+
+/** Those that have a flag. */
+function flagged(all: readonly NamedSetting[]): readonly ServerSetting[] {
+  const host = { uid: process.getuid?.() ?? -1, env: process.env };
+  return all.flatMap(({ setting }) => {
+    if (setting.flag === undefined) return [];
+    const fallback = setting.fallback(host);
+    return {
+      flag: setting.flag,
+      about: setting.doc,
+      placeholder: setting.kind.toUpperCase(),
+      fallback: setting.defaultDoc ?? (fallback === undefined ? undefined : setting.write(fallback)),
+      isPath: setting.kind === "path",
+      isSwitch: setting.isSwitch,
+    };
+  });
+}
 
 async function configuration(flags: ServerFlags | Readonly<Record<string, string | undefined>>) {
   const [config, { readConfigFile }] = await Promise.all([

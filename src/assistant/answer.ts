@@ -50,6 +50,11 @@ export class Answer {
     if (this.#bytes > 0) await this.say(this.#endsLine ? "\n" : "\n\n");
   }
 
+  /** Says that it goes on, to a server that waits for only so long. */
+  async goesOn(): Promise<void> {
+    await this.#frame(new Uint8Array(0), {});
+  }
+
   /** Says that this was all of it. `about`: `model` and `tokens_used`, where they are known. */
   async end(about: Readonly<Record<string, string>>): Promise<void> {
     await this.#frame(new Uint8Array(0), { ...about, final: "true" });

@@ -40,6 +40,7 @@ export async function answerQuestion(question: Question, parts: TurnParts): Prom
   using time = timeOut(config.turnTimeoutMs);
   const signal = AbortSignal.any([parts.signal, time.signal]);
   const turn = new Turn(question, { ...parts, signal });
+  using _life = every(SIGN_OF_LIFE_MS, () => void answer.goesOn());
   await turn.begin();
   for (let step = 1; ; step += 1) {
     // The last step has to come to an end without a tool.
@@ -180,6 +181,14 @@ const NOTHING_BEFORE: Conversation = { said: [], instructions: [], leftOut: 0 };
 
 /** What frames a conversation unless the configuration says otherwise. */
 const INSTRUCTIONS = `You are a helpful assistant. You have a sandbox: a Linux container of this conversation, without a network unless its owner gave it one, whose files stay from turn to turn. Use the tools to compute, to check and to work on files instead of guessing. Say what you have found, in Markdown, and be brief.`;
+
+/** A model may think, and a tool may run, for longer than the server waits for a word. */
+const SIGN_OF_LIFE_MS = 20_000;
+
+function every(ms: number, act: () => void): Disposable {
+  const timer = setInterval(act, ms);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
 
 function timeOut(ms: number): { readonly signal: AbortSignal } & Disposable {
   const controller = new AbortController();

@@ -1,7 +1,6 @@
 import { cell } from "./cell.ts";
 import { command, type Group, group } from "./command.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
-import type { Flag } from "./flag.ts";
 import { outputFlags, printer } from "./output.ts";
 import { serverFlags, serverFlagsGiven } from "./server-flags.ts";
 import type { Server } from "./shell.ts";
@@ -16,7 +15,7 @@ export async function configGroup(server: Server): Promise<Group> {
   });
 }
 
-type Declared = Readonly<Record<string, Flag<string | undefined>>>;
+type Declared = Awaited<ReturnType<typeof serverFlags>>;
 
 function showCommand(declared: Declared) {
   return command({

@@ -27,6 +27,11 @@ export const root: Group = {
       load: async () => (await import("./message.ts")).messageGroup,
     },
     {
+      name: "assistant",
+      summary: "answer conversations",
+      load: async (server) => (await import("./assistant.ts")).assistantGroup(server),
+    },
+    {
       name: "container",
       summary: "create containers, run commands in them, read their logs",
       load: async () => (await import("./container.ts")).containerGroup,

@@ -1,19 +1,12 @@
 import { flagTitle } from "./command.ts";
-import { anyText, type Flag, text } from "./flag.ts";
-import type { Server, ServerFlags } from "./shell.ts";
+import { anyText, type Flag, text, toggle } from "./flag.ts";
+import type { Server, ServerFlags, ServerSetting } from "./shell.ts";
+
+/** What stands on the command line for a setting: words, or that a switch was given. */
+type SettingFlag = Flag<string | undefined> | Flag<boolean>;
 
 /** A flag for each setting of the server that has one, and `--config`. What their values may be is for it to say. */
-export async function serverFlags(
-  server: Server,
-): Promise<Readonly<Record<string, Flag<string | undefined>>>> {
-  const settings = await server.settings();
-  const flags = settings.map(({ flag, about, placeholder, fallback, isPath }) => [
-    camelCase(flag),
-    {
-      ...anyText({ about: uncapitalised(about), placeholder, ...(isPath ? { completes: "file" } : {}) }),
-      ...(fallback === undefined ? {} : { fallback }),
-    },
-  ]);
+export async function serverFlags(server: Server): Promise<Readonly<Record<string, SettingFlag>>> {
   return {
     config: text({
       about: "the configuration file, in TOML",
@@ -21,8 +14,13 @@ export async function serverFlags(
       completes: "file",
       variable: CONFIG_VARIABLE,
     }),
-    ...Object.fromEntries(flags),
+    ...settingFlags(await server.settings()),
   };
+}
+
+/** A flag for each of the settings. */
+export function settingFlags(settings: readonly ServerSetting[]): Readonly<Record<string, SettingFlag>> {
+  return Object.fromEntries(settings.map((setting) => [camelCase(setting.flag), flagFor(setting)]));
 }
 
 /** What was typed, by the flags' names without dashes. */
@@ -32,10 +30,19 @@ export function serverFlagsGiven(
 ): ServerFlags {
   return Object.fromEntries(
     Object.keys(declared).flatMap((name) => {
-      const value = flags[name];
+      const value = flags[name] === true ? "on" : flags[name];
       return typeof value === "string" ? [[flagTitle(name).slice(2), value]] : [];
     }),
   );
+}
+
+function flagFor({ about, placeholder, fallback, isPath, isSwitch }: ServerSetting): SettingFlag {
+  const words = uncapitalised(about);
+  if (isSwitch) return toggle({ about: words.replace(/^whether /, "") });
+  return {
+    ...anyText({ about: words, placeholder, ...(isPath ? { completes: "file" } : {}) }),
+    ...(fallback === undefined ? {} : { fallback }),
+  };
 }
 
 const CONFIG_VARIABLE = "BAAAHT_CONFIG";

@@ -1,5 +1,6 @@
 import { fstatSync } from "node:fs";
 import type { ReadStream, WriteStream } from "node:tty";
+import type { AssistantConfig } from "../assistant/assistant-config.ts";
 
 /** What a command has of the process that it runs in. Tests hand in another one. */
 export interface Shell {
@@ -44,6 +45,11 @@ export interface Server {
   readonly clientSettings: (socketPath: string | undefined) => Promise<ClientSettings>;
   /** What has a flag. Loaded when it is asked for. */
   readonly settings: () => Promise<readonly ServerSetting[]>;
+  /** Of our own assistant: what has a flag of `assistant run`, and what was configured. */
+  readonly assistant: {
+    readonly settings: () => Promise<readonly ServerSetting[]>;
+    readonly configuration: (given: ServerFlags) => Promise<AssistantConfig>;
+  };
   /** Reads configuration, tells what is wrong with it as one Failure, and says where each value comes from. */
   readonly configuration: (given: ServerFlags) => Promise<Configuration>;
   /** Serves until `signal` aborts and everything is put away. A Failure when it can't start. */
@@ -69,7 +75,7 @@ interface ClientSettings {
 export type ServerFlags = Readonly<Record<string, string>>;
 
 /** A setting that `serve` has a flag for. */
-interface ServerSetting {
+export interface ServerSetting {
   /** Without dashes. */
   readonly flag: string;
   readonly about: string;
@@ -77,6 +83,8 @@ interface ServerSetting {
   readonly placeholder: string;
   readonly fallback: string | undefined;
   readonly isPath: boolean;
+  /** Whether the flag takes no value, and stands for `on`. */
+  readonly isSwitch: boolean;
 }
 
 interface Configuration {

@@ -52,8 +52,11 @@ export function readSetting(
 }
 
 /** What was given and is no setting: a slip there would otherwise go unnoticed. */
-export function unknownNames({ flags, file }: Layers): readonly Mistake[] {
-  const flagNames = [CONFIG_FLAG, ...namedSettings.flatMap(({ setting }) => setting.flag ?? [])];
+export function unknownNames({ flags, file }: Layers, wanted: readonly NamedSetting[]): readonly Mistake[] {
+  const flagNames = [
+    CONFIG_FLAG,
+    ...[...namedSettings, ...wanted].flatMap(({ setting }) => setting.flag ?? []),
+  ];
   const knownFlags = new Set(flagNames.map((name) => `--${name}`));
   const knownNames = new Set(namedSettings.map(({ name }) => name));
   const mistakes: Mistake[] = [];

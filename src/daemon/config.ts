@@ -72,6 +72,21 @@ export function loadClientConfig(inputs: ConfigInputs): LoadedConfig<ClientConfi
   return finish({ ...loaded, config: shapeConfig<ClientConfig>(loaded.values) });
 }
 
+/** What our own assistant needs, whether or not a server runs beside it. */
+export function loadAssistantConfig(inputs: ConfigInputs): LoadedConfig<Pick<Config, "assistant">> {
+  const loaded = load(inputs, assistantNamed);
+  return finish({ ...loaded, config: shapeConfig<Pick<Config, "assistant">>(loaded.values) });
+}
+
+/** The assistant's settings, with the flags that `assistant run` has for them: their own names. None shows the key. */
+export const assistantNamed: readonly NamedSetting[] = namedSettings
+  .filter(({ path }) => path[0] === "assistant")
+  .map((named) => {
+    const isFlag = !named.setting.secret && named.setting.flag === undefined;
+    const flag = isFlag ? named.name.slice("assistant.".length) : undefined;
+    return { ...named, setting: { ...named.setting, flag } };
+  });
+
 interface Loading {
   readonly values: readonly SettingValue[];
   readonly mistakes: readonly Mistake[];
@@ -86,7 +101,11 @@ function load(inputs: ConfigInputs, wanted: readonly NamedSetting[]): Loading {
   const values = readings.map(({ value }) => value);
   return {
     values,
-    mistakes: [...mistakes, ...unknownNames(layers), ...readings.flatMap((reading) => reading.mistakes)],
+    mistakes: [
+      ...mistakes,
+      ...unknownNames(layers, wanted),
+      ...readings.flatMap((reading) => reading.mistakes),
+    ],
     layers,
   };
 }

@@ -20,6 +20,7 @@ import { lockDataFolder } from "./lock.ts";
 import { createLog, isQuieter, type Log, logFormat, type RootLog } from "./log.ts";
 import { LogOutput } from "./log-output.ts";
 import { peerOf } from "./peer.ts";
+import { startBeside } from "./programs-beside.ts";
 import { addServices, containersHealth, createHealth } from "./services.ts";
 import { Supervisor } from "./supervisor.ts";
 import { openServiceNotice } from "./systemd.ts";
@@ -51,8 +52,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   for (const warning of loaded.warnings) words.warn(warning);
   using last = new DisposableStack(); // what is said when all that follows is put away
   using notice = openServiceNotice({ env: process.env, log: words });
-  makeDataFolder(config.dataDir);
-  warnOfFolder(config.dataDir, words);
+  prepareFolder(config.dataDir, words);
   await using _lock = lockDataFolder(config.dataDir);
   await using store = new SqliteStore(join(config.dataDir, "baaaht.db"));
   const clock = Date.now;
@@ -118,6 +118,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
     pid: process.pid,
   });
   notice.ready(`Serving on ${listener.path}`);
+  await using _beside = startBeside(loaded, words); // ends while they can still say what they have to
   using _reload = options.onReload(() => {
     notice.reloading();
     inForce = reloaded(inForce, { reread: options.reread, words });
@@ -152,7 +153,8 @@ function connectEngine({ docker, warm, dataDir }: LoadedConfig["config"], words:
   return connectDocker({ dockerHost: docker.host, initFile });
 }
 
-function warnOfFolder(path: string, words: Log): void {
+function prepareFolder(path: string, words: Log): void {
+  makeDataFolder(path);
   const warning = dataFolderWarning(path);
   if (warning !== undefined) words.warn(warning);
 }

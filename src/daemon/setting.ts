@@ -12,6 +12,8 @@ export interface Setting<Value = unknown> {
   readonly environment: readonly string[];
   /** The flag of `serve`, without its dashes. */
   readonly flag: string | undefined;
+  /** Whether its flag takes no value, and says `on`. */
+  readonly isSwitch: boolean;
   /** Whether SIGHUP puts a new value into force. */
   readonly reloadable: boolean;
   /** Never shown. */
@@ -43,6 +45,8 @@ interface Origin {
 interface Common {
   readonly environment?: readonly string[];
   readonly flag?: string;
+  /** For what is `on` or `off`, and off unless somebody wants it. */
+  readonly isSwitch?: true;
   readonly reloadable?: true;
   readonly secret?: true;
 }
@@ -226,12 +230,17 @@ function inNumbers(
   };
 }
 
-function described(kind: Setting["kind"], doc: string, { environment, flag, reloadable, secret }: Common) {
+function described(
+  kind: Setting["kind"],
+  doc: string,
+  { environment, flag, isSwitch, reloadable, secret }: Common,
+) {
   return {
     kind,
     doc,
     environment: environment ?? [],
     flag,
+    isSwitch: isSwitch ?? false,
     reloadable: reloadable ?? false,
     secret: secret ?? false,
   } as const;

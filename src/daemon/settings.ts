@@ -1,4 +1,5 @@
 import { agentSettings } from "./agent-settings.ts";
+import { assistantSettings } from "./assistant-settings.ts";
 import { chatSettings } from "./chat-settings.ts";
 import { choice, duration, integer, number, path, type Setting, size, text } from "./setting.ts";
 import {
@@ -337,6 +338,7 @@ export const settings = {
   },
 
   agents: agentSettings,
+  assistant: assistantSettings,
 
   chat: chatSettings,
 

@@ -1,0 +1,73 @@
+import { expect, test } from "bun:test";
+import { EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { startServer } from "../server.ts";
+
+const TIMEOUT_MS = 60_000;
+
+/** The process that the server says it has started. */
+function pidIn(logs: string): number {
+  const pids = [...logs.matchAll(/"a program beside the server is started".*?"pid":(\d+)/g)];
+  return Number(pids.at(-1)?.[1]);
+}
+
+/** Resolves when the process is gone: it writes to the server's log, whose pipe it holds, or to nobody. */
+async function gone(pid: number): Promise<void> {
+  for (;;) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    // A process that is not one's own child gives no word of its end.
+    await Bun.sleep(10);
+  }
+}
+
+test(
+  "serve --assistant runs an assistant beside the server, starts it again, and ends it with the server",
+  async () => {
+    await using server = await startServer({ flags: ["--assistant"] });
+    await server.logged("assistant: ready as agent");
+    const first = pidIn(server.logs());
+    const { agents } = await server.client.agent.listAgents({});
+    expect(agents.map(({ name, metadata }) => [name, metadata?.labels])).toEqual([
+      ["assistant", { role: "assistant" }],
+    ]);
+    await using events = server.client.orchestrator.subscribeEvents({
+      filter: { types: [EventType.AGENT_REGISTERED] },
+    });
+    await events.started();
+    process.kill(first, "SIGKILL");
+    for await (const _ of events) break; // the next one has come
+    await server.logged('"how":"signal SIGKILL"');
+    const second = pidIn(server.logs());
+    expect(second).not.toBe(first);
+    expect(await server.stop()).toBe(0);
+    await gone(second);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "serve --assistant leaves no assistant behind when the server is killed",
+  async () => {
+    await using server = await startServer({ flags: ["--assistant"] });
+    await server.logged("assistant: ready as agent");
+    const pid = pidIn(server.logs());
+    await server.kill();
+    await gone(pid);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "serve --assistant says what is wrong with the assistant's configuration, and serves",
+  async () => {
+    const env = { BAAAHT_ASSISTANT_MODEL: "small", BAAAHT_ASSISTANT_BASE_URL: "nowhere" };
+    await using server = await startServer({ flags: ["--assistant"], env });
+    await server.logged("a program beside the server can't run, and is not started again");
+    expect(server.logs()).toContain('assistant.base-url is \\"nowhere\\", which is no URL');
+    await server.client.orchestrator.listSessions({});
+  },
+  TIMEOUT_MS,
+);
