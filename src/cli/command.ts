@@ -1,5 +1,5 @@
 import { Failure } from "../failure.ts";
-import { type Flags, type FlagValues, filled, problem, USAGE } from "./flag.ts";
+import { type Flags, type FlagValues, filled, type ListedNoun, problem, USAGE } from "./flag.ts";
 import { commonFlags } from "./global-flags.ts";
 import type { Server, Shell } from "./shell.ts";
 
@@ -13,7 +13,7 @@ export interface Word<Value> {
    */
   readonly takes: "one" | "many" | "command";
   readonly choices?: readonly string[];
-  readonly completes?: "session" | "container" | "exec";
+  readonly completes?: ListedNoun;
   readonly read: (given: readonly string[]) => Value;
 }
 
@@ -131,7 +131,7 @@ export function group(
 
 interface WordSpec {
   readonly about: string;
-  readonly completes?: "session" | "container" | "exec";
+  readonly completes?: ListedNoun;
   readonly choices?: readonly string[];
 }
 

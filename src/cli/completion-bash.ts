@@ -19,9 +19,9 @@ _baaaht_values() {
   case "$1" in
     file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     folder) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
-    session | container | exec) mapfile -t COMPREPLY < <(compgen -W "$(_baaaht_ids "$1")" -- "$cur") ;;
     words) mapfile -t COMPREPLY < <(compgen -W "$2" -- "$cur") ;;
-    *) COMPREPLY=() ;;
+    none) COMPREPLY=() ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$(_baaaht_ids "$1")" -- "$cur") ;;
   esac
 }
 

@@ -66,12 +66,10 @@ function valueArguments({ choices, completes }: CompletionValue): string {
       return "-r -F";
     case "folder":
       return `-x -a ${quoted("(__fish_complete_directories)")}`;
-    case "session":
-    case "container":
-    case "exec":
-      return `-x -a ${quoted(`(__baaaht_ids ${completes})`)}`;
     case undefined:
       return "-x";
+    default:
+      return `-x -a ${quoted(`(__baaaht_ids ${completes})`)}`;
   }
 }
 

@@ -80,12 +80,10 @@ function action({ choices, completes }: CompletionValue): string {
       return "_files";
     case "folder":
       return "_files -/";
-    case "session":
-    case "container":
-    case "exec":
-      return `_baaaht_ids ${completes}`;
     case undefined:
       return " ";
+    default:
+      return `_baaaht_ids ${completes}`;
   }
 }
 

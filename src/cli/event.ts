@@ -6,7 +6,7 @@ import { clientCommand } from "./client-command.ts";
 import { group } from "./command.ts";
 import { eventEntry } from "./event-view.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
-import { findContainerId, findSessionId } from "./find-id.ts";
+import { findAgentId, findContainerId, findSessionId } from "./find-id.ts";
 import { choice, duration, instant, int, pairs, problem, someOf, text, toggle } from "./flag.ts";
 import { type Format, serialised } from "./output.ts";
 import type { Shell } from "./shell.ts";
@@ -28,7 +28,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
     session: text({ about: "about this session", placeholder: "SESSION", completes: "session" }),
     container: text({ about: "about this container", placeholder: "CONTAINER", completes: "container" }),
     task: text({ about: "about this task", placeholder: "ID" }),
-    agent: text({ about: "about this agent", placeholder: "ID" }),
+    agent: text({ about: "about this agent", placeholder: "AGENT", completes: "agent" }),
     source: text({ about: "from this part, such as orchestrator.grpc or containers" }),
     priority: choice({
       about: "of this priority",
@@ -68,7 +68,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
       sessionId: flags.session === undefined ? "" : await findSessionId(client, flags.session),
       containerId: flags.container === undefined ? "" : await findContainerId(client, flags.container),
       taskId: flags.task ?? "",
-      agentId: flags.agent ?? "",
+      agentId: flags.agent === undefined ? "" : await findAgentId(client, flags.agent),
       source: flags.source ?? "",
       priority: enumNumber(PrioritySchema, flags.priority),
       labels: flags.label,

@@ -1,5 +1,6 @@
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
+import { AgentState } from "../gen/proto/agent/v1/agent_pb.ts";
 import { type Session, SessionState } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { MAX_PAGE_SIZE, type Page, type PageRequest } from "./pages.ts";
 
@@ -41,6 +42,21 @@ export async function findExecId(client: Client, word: string): Promise<string> 
     return { ...page, items: execs.map(({ id }) => ({ id, name: "", isOpen: true })) };
   }, word);
   return theOne(look, { noun: "command", word });
+}
+
+/** The id of the agent that `word` means: a whole id, the beginning of one, or a name; of several with the name, a live one. */
+export async function findAgentId(client: Client, word: string): Promise<string> {
+  if (isWholeId(word)) return word;
+  const look = await lookThrough(async (request) => {
+    const { agents, ...page } = await client.agent.listAgents(request);
+    const items = agents.map(({ id, name, state }) => ({
+      id,
+      name,
+      isOpen: state !== AgentState.TERMINATED,
+    }));
+    return { ...page, items };
+  }, word);
+  return theOne(look, { noun: "agent", word });
 }
 
 interface Named {

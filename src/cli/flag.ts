@@ -5,7 +5,10 @@ import { jsonMistake } from "./json-mistake.ts";
 import { notAChoice } from "./suggest.ts";
 
 /** What a shell offers for a value that is not one of a fixed set. */
-export type Completes = "file" | "folder" | "session" | "container" | "exec";
+export type Completes = "file" | "folder" | ListedNoun;
+
+/** A noun whose `list --quiet` gives what can be typed. */
+export type ListedNoun = "session" | "container" | "exec" | "agent";
 
 /** One flag of a command, as data: help, completion and the strict parser all read this. */
 export interface Flag<Value> {

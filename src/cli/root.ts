@@ -47,6 +47,11 @@ export const root: Group = {
       load: async () => (await import("./exec.ts")).execGroup,
     },
     {
+      name: "agent",
+      summary: "list agents, and sign them off",
+      load: async () => (await import("./agent.ts")).agentGroup,
+    },
+    {
       name: "event",
       summary: "follow the log of all that happens",
       load: async () => (await import("./event.ts")).eventGroup,

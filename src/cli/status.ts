@@ -1,4 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { AgentStatusResponseSchema } from "../gen/proto/agent/v1/agent_pb.ts";
 import { HealthSchema, StatusSchema } from "../gen/proto/common/v1/common_pb.ts";
 import {
   HealthCheckResponseSchema,
@@ -20,9 +21,10 @@ export const statusCommand = clientCommand({
     { about: "how many sessions are open", line: "baaaht status -o json | jq .status.activeSessions" },
   ],
   run: async ({ client, print }) => {
-    const [status, health] = await Promise.all([
+    const [status, health, agents] = await Promise.all([
       client.orchestrator.getStatus({}),
       client.orchestrator.healthCheck({}),
+      client.agent.getStatus({}),
     ]);
     const uptimeMs = status.uptime === undefined ? 0 : timestampMs(status.uptime);
     await print.record({
@@ -31,6 +33,7 @@ export const statusCommand = clientCommand({
         address: client.address,
         status: jsonOf(StatusResponseSchema, status),
         health: jsonOf(HealthCheckResponseSchema, health),
+        agents: jsonOf(AgentStatusResponseSchema, agents),
       }),
       rows: () => [
         ["Server", cell(client.address)],
@@ -42,6 +45,7 @@ export const statusCommand = clientCommand({
         ["Sessions", cell(String(status.activeSessions))],
         ["Containers", cell(String(status.activeContainers))],
         ["Prepared", cell(String(status.preparedContainers))],
+        ["Agents", cell(`${agents.liveAgents}, ${agents.openLines} of them with a line open`)],
         ...health.subsystems.map(
           (part) => ["Part", cell(part, part.includes(":") ? "warning" : "plain")] as const,
         ),
