@@ -41,6 +41,9 @@ export interface AgentMessage {
   readonly metadata: AgentMessageMetadata;
 }
 
+/** A message as its sender has made it: what is absent is the server's to set. */
+export type AgentMessageDraft = Omit<AgentMessage, "at"> & { readonly at: Instant | undefined };
+
 interface AgentMessageMetadata {
   readonly correlationId: string;
   readonly sessionId: string;
@@ -108,7 +111,7 @@ const payloadFields: Readonly<Record<Exclude<MessagePayload["kind"], "none">, st
 };
 
 /** What is wrong with a message; empty when nothing is. */
-export function messageViolations(message: AgentMessage): readonly FieldViolation[] {
+export function messageViolations(message: AgentMessageDraft): readonly FieldViolation[] {
   const { id, sourceId, targetId, metadata } = message;
   return [
     ...idViolations("message.id", id),
@@ -119,6 +122,15 @@ export function messageViolations(message: AgentMessage): readonly FieldViolatio
     ...mapViolations("message.metadata.headers", metadata.headers),
     ...payloadViolations(message),
   ];
+}
+
+/** The message that goes from one end to the other. */
+export function completeMessage(
+  draft: AgentMessageDraft,
+  { at, sourceId, targetId }: Pick<AgentMessage, "at" | "sourceId" | "targetId">,
+): AgentMessage {
+  const id = draft.id === "" ? Bun.randomUUIDv7() : draft.id;
+  return { ...draft, id, at: draft.at ?? at, sourceId, targetId };
 }
 
 /** About what a message takes in memory, in bytes. */
@@ -139,7 +151,7 @@ export function messageBytes({ id, sourceId, targetId, payload, metadata }: Agen
   }
 }
 
-function payloadViolations({ type, payload }: AgentMessage): readonly FieldViolation[] {
+function payloadViolations({ type, payload }: AgentMessageDraft): readonly FieldViolation[] {
   const wanted = payloads[type];
   if (wanted !== undefined && wanted !== "none" && payload.kind !== wanted) {
     const description = `is missing; a message of this type carries it`;

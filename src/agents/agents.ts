@@ -1,4 +1,5 @@
 import { type Call, systemCall } from "../call.ts";
+import type { Usage } from "../containers/usage.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure, invalid } from "../failure.ts";
 import { counterTable } from "../store/counters.ts";
@@ -31,6 +32,7 @@ import {
   type Present,
   viewOf,
 } from "./presence.ts";
+import { usageTogether } from "./together.ts";
 
 export interface AgentsOptions {
   readonly store: Store;
@@ -223,6 +225,11 @@ export class Agents {
     } as const;
     const listing = await this.#store.list(agentTable, query);
     return { ...listing, rows: listing.rows.map((agent) => this.#view(agent)) };
+  }
+
+  /** What all that are live use together; undefined when none has said. */
+  usage(): Usage | undefined {
+    return usageTogether(this.#presence.all().flatMap(({ report }) => report.usage ?? []));
   }
 
   /** How many are live. */

@@ -4,7 +4,14 @@ import type { Instant } from "../events/event.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { type Agent, type AgentId, unregistered } from "./agent.ts";
-import { type AgentMessage, messageBytes, messageViolations, orchestrator } from "./agent-message.ts";
+import {
+  type AgentMessage,
+  type AgentMessageDraft,
+  completeMessage,
+  messageBytes,
+  messageViolations,
+  orchestrator,
+} from "./agent-message.ts";
 import type { AgentChange, Agents } from "./agents.ts";
 import { Line } from "./line.ts";
 import { type LineOutput, Outbox, type OutboxLimits } from "./outbox.ts";
@@ -13,7 +20,7 @@ import { notDelivered, notTaken } from "./undelivered.ts";
 /** What comes in from an agent. */
 export type LineInput =
   | { readonly kind: "heartbeat" }
-  | { readonly kind: "message"; readonly message: AgentMessage };
+  | { readonly kind: "message"; readonly message: AgentMessageDraft };
 
 /** A message for the server itself, and who sent it. */
 interface AgentMail {
@@ -139,6 +146,7 @@ export class Lines {
       this.deliver(message.targetId as AgentId, message); // which is NOT_FOUND for what is no agent's id
       return;
     }
+    checkSize(message, this.#options.limits);
     for (const listener of this.#listeners) {
       if ((await listener({ agent: from, message })) === "taken") return;
     }
@@ -191,20 +199,21 @@ export class Lines {
   }
 
   /** A message that can't be passed on is answered with an error; one that is wrong in itself ends the line. */
-  async #take(line: Line, message: AgentMessage): Promise<void> {
+  async #take(line: Line, draft: AgentMessageDraft): Promise<void> {
     const { agent } = line;
-    const { sourceId, targetId } = message;
-    const violations = messageViolations(message);
+    const violations = messageViolations(draft);
     if (violations.length > 0) throw invalid("take a message", violations);
-    if (sourceId !== "" && sourceId !== agent.id) throw forged(agent.id, sourceId);
+    if (draft.sourceId !== "" && draft.sourceId !== agent.id) throw forged(agent.id, draft.sourceId);
+    const targetId = draft.targetId === "" ? orchestrator : draft.targetId;
+    const at = this.#options.clock();
+    const message = completeMessage(draft, { at, sourceId: agent.id, targetId });
     checkSize(message, this.#options.limits);
-    const complete = { ...message, sourceId: agent.id, targetId: targetId === "" ? orchestrator : targetId };
-    if (complete.targetId === orchestrator && message.type === "heartbeat") return; // as a frame of that kind, but unanswered
+    if (targetId === orchestrator && message.type === "heartbeat") return; // a sign of life, which was counted
     try {
-      await this.route(complete, agent);
+      await this.route(message, agent);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      line.answer({ kind: "message", message: notDelivered(complete, error, this.#options.clock()) });
+      line.answer({ kind: "message", message: notDelivered(message, error, at) });
     }
   }
 

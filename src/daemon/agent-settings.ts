@@ -13,6 +13,16 @@ export const agentSettings = {
     min: "100ms",
     max: "7d",
   }),
+  keepEndedMs: duration("How long an agent that was lost or has signed off is listed, and can come back.", {
+    default: "1d",
+    min: "1s",
+    max: "3650d",
+  }),
+  maxEnded: integer("Agents that were lost or have signed off and are still listed; the newest.", {
+    default: 2_000,
+    min: 1,
+    max: 100_000,
+  }),
   maxRegistrationLength: integer("Characters of all that an agent says of itself when it registers.", {
     default: 65_536,
     min: 1_024,

@@ -133,7 +133,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
 }
 
-function countsOf({ sessions, containers, pool }: Domain) {
+function countsOf({ sessions, containers, pool, agents, lines }: Domain) {
   let streams = 0;
   return {
     countGateways: () => sessions.countOpenGateways(),
@@ -141,6 +141,7 @@ function countsOf({ sessions, containers, pool }: Domain) {
     countStream: (by: 1 | -1) => {
       streams += by;
     },
+    agentsNow: () => ({ live: agents.count, lines: lines.count, usage: agents.usage() }),
     countSessions: () => sessions.countOpen(),
     countContainers: () => containers.countActive(),
     countPrepared: () => pool.waiting,

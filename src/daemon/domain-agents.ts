@@ -1,5 +1,8 @@
 import { Agents } from "../agents/agents.ts";
+import { eventMail } from "../agents/event-mail.ts";
 import { Lines } from "../agents/lines.ts";
+import { Passing } from "../agents/passing.ts";
+import { forgetEnded } from "../agents/retention.ts";
 import { watchSilence } from "../agents/silence.ts";
 import type { DomainParts } from "./domain-parts.ts";
 
@@ -7,6 +10,7 @@ import type { DomainParts } from "./domain-parts.ts";
 export interface AgentDomain {
   readonly agents: Agents;
   readonly lines: Lines;
+  readonly passing: Passing;
 }
 
 /** Takes up the agents that are live, and begins to look after those that fall silent. */
@@ -36,5 +40,9 @@ export async function startAgents({
     },
   });
   supervisor.keepUp("give up on silent agents", (signal) => watchSilence(agents, { graceMs, signal }));
-  return { agents, lines };
+  supervisor.keepUp("forget agents that have ended", (signal) =>
+    forgetEnded({ store, clock, retention: config.agents }, signal),
+  );
+  lines.onMessage(eventMail({ store, clock }));
+  return { agents, lines, passing: new Passing({ agents, lines, store, clock }) };
 }

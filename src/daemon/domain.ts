@@ -1,5 +1,3 @@
-import type { Agents } from "../agents/agents.ts";
-import type { Lines } from "../agents/lines.ts";
 import { systemCall } from "../call.ts";
 import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
@@ -22,14 +20,14 @@ import { Sessions } from "../sessions/sessions.ts";
 import type { TaskAgents } from "../tasks/task-agents.ts";
 import type { TaskStreams } from "../tasks/task-streams.ts";
 import type { Tasks } from "../tasks/tasks.ts";
-import { startAgents } from "./domain-agents.ts";
+import { type AgentDomain, startAgents } from "./domain-agents.ts";
 import { type ChatDomain, startChat } from "./domain-chat.ts";
 import type { DomainParts } from "./domain-parts.ts";
 import { startTasks } from "./domain-tasks.ts";
 import type { Log } from "./log.ts";
 
 /** What the product does, put together. */
-export interface Domain extends ChatDomain {
+export interface Domain extends AgentDomain, ChatDomain {
   readonly sessions: Sessions;
   readonly messages: Messages;
   readonly containers: Containers;
@@ -41,8 +39,6 @@ export interface Domain extends ChatDomain {
   readonly images: Images;
   readonly pool: Pool;
   readonly copies: Copies;
-  readonly agents: Agents;
-  readonly lines: Lines;
   readonly tasks: Tasks;
   readonly taskStreams: TaskStreams;
   readonly taskAgents: TaskAgents;
@@ -118,13 +114,14 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
   );
   if (config.runtime.statsIntervalMs > 0)
     supervisor.keepUp("measure containers", (signal) => stats.run(signal));
-  const { agents, lines } = await startAgents(parts);
+  const { agents, lines, passing } = await startAgents(parts);
   const taskDomain = await startTasks({ ...parts, agents, lines, touch: (id) => sessions.touch(id) });
   return {
     ...(await startChat(parts, { sessions, messages, agents, lines })),
     ...taskDomain,
     agents,
     lines,
+    passing,
     sessions,
     messages,
     containers,

@@ -2,6 +2,8 @@ import type { AgentId } from "../agents/agent.ts";
 import type { Agents } from "../agents/agents.ts";
 import type { LineInput, Lines } from "../agents/lines.ts";
 import type { LineOutput } from "../agents/outbox.ts";
+import type { Passing } from "../agents/passing.ts";
+import { capabilitiesTogether } from "../agents/together.ts";
 import type { EventLog } from "../events/log.ts";
 import { invalid } from "../failure.ts";
 import type { AgentService, StreamAgentRequest } from "../gen/proto/agent/v1/agent_pb.ts";
@@ -10,6 +12,7 @@ import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
 import type { Handlers } from "./handlers.ts";
 import { pageOf, tokenOf } from "./paging.ts";
+import { checkedKey } from "./session-calls.ts";
 import {
   agentFilterOf,
   agentMetadataOf,
@@ -17,6 +20,7 @@ import {
   capabilitiesOf,
   reportOf,
   toWireAgent,
+  toWireCapabilities,
 } from "./wire-agent.ts";
 import { agentMessageOf, toWireAgentMessage } from "./wire-agent-message.ts";
 import { count32, requiredId, timestamp } from "./wire-values.ts";
@@ -24,9 +28,12 @@ import { count32, requiredId, timestamp } from "./wire-values.ts";
 export interface AgentCallParts {
   readonly agents: Agents;
   readonly lines: Lines;
+  readonly passing: Passing;
   readonly log: EventLog;
   readonly clock: () => number;
   readonly maxPageSize: number;
+  /** The longest idempotency key, in UTF-16 units. */
+  readonly maxKeyLength: number;
   readonly heartbeatIntervalMs: number;
   readonly graceMs: number;
   /** What becomes of its tasks hears of an agent. */
@@ -38,7 +45,7 @@ const tokenHeader = "x-baaaht-agent-token";
 
 /** AgentService's calls about agents and their lines. */
 export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService> {
-  const { agents, lines, log, clock, maxPageSize, taskAgents } = parts;
+  const { agents, lines, passing, log, clock, maxPageSize, taskAgents } = parts;
   const beats = {
     "x-baaaht-heartbeat-interval-ms": String(parts.heartbeatIntervalMs),
     "x-baaaht-heartbeat-grace-ms": String(parts.graceMs),
@@ -98,6 +105,22 @@ export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService>
       };
     },
 
+    getCapabilities: () => {
+      const all = agents.live().map(({ agent }) => agent.capabilities);
+      return { capabilities: toWireCapabilities(capabilitiesTogether(all)) };
+    },
+
+    sendMessage: async (request, call) => {
+      const id = requiredId<AgentId>(request.agentId, "agent_id");
+      const sending = {
+        draft: agentMessageOf(request.message),
+        idempotencyKey: checkedKey(request.idempotencyKey, parts.maxKeyLength),
+        token: presented(call),
+      };
+      const passed = await passing.send(id, sending, askedBy(call));
+      return { messageId: passed.id, timestamp: timestamp(passed.at) };
+    },
+
     streamAgent: async function* (requests, call) {
       const frames = requests[Symbol.asyncIterator]();
       const first = await frames.next();
@@ -105,7 +128,6 @@ export function agentCalls(parts: AgentCallParts): Handlers<typeof AgentService>
       const input = inputsOf(id, {
         first: first.value,
         rest: { [Symbol.asyncIterator]: () => frames },
-        clock,
       });
       const serving = {
         input,
@@ -135,26 +157,25 @@ async function* inputsOf(
   frames: {
     readonly first: StreamAgentRequest | undefined;
     readonly rest: AsyncIterable<StreamAgentRequest>;
-    readonly clock: () => number;
   },
 ): AsyncGenerator<LineInput> {
-  const { first, rest, clock } = frames;
-  if (first !== undefined && first.payload.case !== undefined) yield inputOf(first, clock);
+  const { first, rest } = frames;
+  if (first !== undefined && first.payload.case !== undefined) yield inputOf(first);
   for await (const frame of rest) {
     if (frame.agentId !== "" && frame.agentId !== id) {
       const description = `is another than that of the first frame; it is "${id}" or empty on this line`;
       throw invalid("take a frame", [{ field: "agent_id", description }]);
     }
-    yield inputOf(frame, clock);
+    yield inputOf(frame);
   }
 }
 
-function inputOf({ payload }: StreamAgentRequest, clock: () => number): LineInput {
+function inputOf({ payload }: StreamAgentRequest): LineInput {
   switch (payload.case) {
     case "heartbeat":
       return { kind: "heartbeat" };
     case "message":
-      return { kind: "message", message: agentMessageOf(payload.value, clock()) };
+      return { kind: "message", message: agentMessageOf(payload.value) };
     case undefined:
       throw invalid("take a frame", [{ field: "payload", description: "is missing; message or heartbeat" }]);
   }

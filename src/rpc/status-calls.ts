@@ -1,9 +1,11 @@
+import type { Usage } from "../containers/usage.ts";
 import type { Instant } from "../events/event.ts";
 import { type AgentService, AgentState } from "../gen/proto/agent/v1/agent_pb.ts";
 import { Health, Status } from "../gen/proto/common/v1/common_pb.ts";
 import type { GatewayService } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import type { OrchestratorService } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import type { Handlers } from "./handlers.ts";
+import { toWireUsage } from "./wire-usage.ts";
 import { count32, timestamp } from "./wire-values.ts";
 
 /** A part of the server and how it is. */
@@ -26,6 +28,12 @@ export interface ServerFacts {
   readonly countGateways: () => Promise<number>;
   /** StreamChat and StreamResponses that are open. */
   readonly countStreams: () => number;
+  readonly agentsNow: () => {
+    readonly live: number;
+    readonly lines: number;
+    /** Of all of them together. */
+    readonly usage: Usage | undefined;
+  };
 }
 
 /** HealthCheck and GetStatus of the three services. */
@@ -67,7 +75,17 @@ export function statusCalls(facts: ServerFacts): {
         const { version, subsystems } = checked();
         return { version, subsystems, status: Status.RUNNING };
       },
-      getStatus: () => ({ ...lived(), state: AgentState.IDLE, activeTasks: 0 }),
+      getStatus: () => {
+        const { live, lines, usage } = facts.agentsNow();
+        return {
+          ...lived(),
+          state: AgentState.IDLE,
+          activeTasks: 0,
+          ...(usage === undefined ? {} : { resources: toWireUsage(usage) }),
+          liveAgents: count32(live),
+          openLines: count32(lines),
+        };
+      },
     },
     gateway: {
       healthCheck: () => health(),

@@ -1,12 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   AgentMessage,
+  AgentMessageDraft,
   AgentMessageType,
   ControlCommand,
   MessagePayload,
   TaskStateWord,
 } from "../agents/agent-message.ts";
-import type { Instant } from "../events/event.ts";
 import { invalid } from "../failure.ts";
 import {
   type AgentMessageSchema,
@@ -56,14 +56,14 @@ const types = wordsByNumber(wireTypes);
 const commands = wordsByNumber(wireCommands);
 const taskStates = wordsByNumber(wireTaskStates);
 
-/** A message as it came in at `at`. Failures: INVALID_ARGUMENT when it is missing, or an enum value is unknown. */
-export function agentMessageOf(wire: WireMessage | undefined, at: Instant): AgentMessage {
+/** A message as it came in. Failures: INVALID_ARGUMENT when it is missing, or an enum value is unknown. */
+export function agentMessageOf(wire: WireMessage | undefined): AgentMessageDraft {
   if (wire === undefined) throw invalid("take a message", [{ field: "message", description: "is missing" }]);
   const { correlationId = "", sessionId = "", headers = {}, priority = 0 } = wire.metadata ?? {};
   return {
-    id: wire.id === "" ? Bun.randomUUIDv7() : wire.id,
+    id: wire.id,
     type: word(types, wire.type, { schema: MessageTypeSchema, field: "message.type" }),
-    at: instantOf(wire.timestamp, "message.timestamp") ?? at,
+    at: instantOf(wire.timestamp, "message.timestamp"),
     sourceId: wire.sourceId,
     targetId: wire.targetId,
     payload: payloadOf(wire.payload),

@@ -20,7 +20,7 @@ import {
 import { type ResourceUsage, Status } from "../gen/proto/common/v1/common_pb.ts";
 import { limitsOf } from "./wire-session.ts";
 import { toWireUsage } from "./wire-usage.ts";
-import { knownEnum, timestamp } from "./wire-values.ts";
+import { count32, knownEnum, timestamp } from "./wire-values.ts";
 
 const wireTypes: Readonly<Record<AgentType, WireType>> = {
   orchestrator: WireType.ORCHESTRATOR,
@@ -64,12 +64,14 @@ export function toWireAgent({
   };
 }
 
-function toWireCapabilities(
+/** What an agent, or all of them together, can do. */
+export function toWireCapabilities(
   capabilities: AgentCapabilities,
 ): MessageInitShape<typeof AgentCapabilitiesSchema> {
   const { limits, supportedTasks, supportedTools, supportedProtocols, ...rest } = capabilities;
   return {
     ...rest,
+    maxConcurrentTasks: count32(rest.maxConcurrentTasks),
     supportedTasks: [...supportedTasks],
     supportedTools: [...supportedTools],
     supportedProtocols: [...supportedProtocols],

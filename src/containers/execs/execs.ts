@@ -1,7 +1,7 @@
 import type { Call } from "../../call.ts";
 import { Bell } from "../../events/bell.ts";
 import { abortFailure, Failure, invalid } from "../../failure.ts";
-import { removeWhere } from "../../store/remove-where.ts";
+import { removeOld } from "../../store/remove-old.ts";
 import type { Listing } from "../../store/store.ts";
 import type { PagePlace } from "../../store/table.ts";
 import { commandIn, containerTable, knownContainer, runningContainer } from "../container.ts";
@@ -179,16 +179,8 @@ export class Execs {
       if (exec.ended === undefined || exec.ended.at > old) break;
       this.#forget(exec);
     }
-    const past = { where: { endedAt: { lte: old } }, orderBy: "endedAt" } as const;
-    await removeWhere(store, execTable, { query: past, signal });
-    const all = { where: { state: "ended" } } as const;
-    if ((await store.count(execTable, all)) <= maxEnded) return;
-    const ended = { ...all, orderBy: "endedAt", descending: true } as const;
-    const kept = await store.list(execTable, { ...ended, limit: maxEnded });
-    const last = kept.rows.at(-1);
-    if (last?.life.state !== "ended") return;
-    const before = { where: { endedAt: { lt: last.life.endedAt } }, orderBy: "endedAt" } as const;
-    await removeWhere(store, execTable, { query: before, signal });
+    const ended = { where: { state: "ended" }, orderBy: "endedAt" } as const;
+    await removeOld(store, execTable, { ...ended, until: old, most: maxEnded, signal });
   }
 
   async #begin(start: ExecStart, call: Call): Promise<LiveExec> {
