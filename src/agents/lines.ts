@@ -76,8 +76,8 @@ export class Lines {
   }
 
   /**
-   * Calls `listener` with messages for the server: those whose target is `orchestrator`, or nobody. Those that no listener
-   * takes are answered with an error. Returns the way to stop.
+   * Calls `listener` with messages for the server: those whose target is `orchestrator`, or nobody. All listeners hear of
+   * all of them; those that none takes are answered with an error, but for heartbeats. Returns the way to stop.
    */
   onMessage(listener: MailListener): () => void {
     this.#listeners.add(listener);
@@ -147,10 +147,12 @@ export class Lines {
       return;
     }
     checkSize(message, this.#options.limits);
+    let outcome = "not_mine";
     for (const listener of this.#listeners) {
-      if ((await listener({ agent: from, message })) === "taken") return;
+      if ((await listener({ agent: from, message })) === "taken") outcome = "taken";
     }
-    throw notTaken(message);
+    // A heartbeat has been heard, whatever else it says.
+    if (outcome === "not_mine" && message.type !== "heartbeat") throw notTaken(message);
   }
 
   #open(agent: Agent): Line {
@@ -208,7 +210,6 @@ export class Lines {
     const at = this.#options.clock();
     const message = completeMessage(draft, { at, sourceId: agent.id, targetId });
     checkSize(message, this.#options.limits);
-    if (targetId === orchestrator && message.type === "heartbeat") return; // a sign of life, which was counted
     try {
       await this.route(message, agent);
     } catch (error) {

@@ -17,6 +17,7 @@ import { familyNames } from "../rpc/families.ts";
 import { type GatewayCallParts, gatewayCalls } from "../rpc/gateway-calls.ts";
 import { Health } from "../rpc/health.ts";
 import { imageCalls } from "../rpc/image-calls.ts";
+import { lineCalls } from "../rpc/line-calls.ts";
 import { messageStreamCalls } from "../rpc/message-stream.ts";
 import { pauseCalls } from "../rpc/pause-calls.ts";
 import { reflection } from "../rpc/reflection.ts";
@@ -81,14 +82,8 @@ export function addServices(
     ...status.orchestrator,
   });
   add(AgentService, {
-    ...agentCalls({
-      ...domain,
-      ...limits,
-      log,
-      clock: facts.clock,
-      heartbeatIntervalMs: config.agents.heartbeatIntervalMs,
-      graceMs: config.agents.graceMs,
-    }),
+    ...agentCalls({ ...domain, ...limits, ...config.agents, log, clock: facts.clock }),
+    ...lineCalls({ ...domain, ...limits, ...config.agents }),
     ...taskCalls({ ...domain, ...limits, streams: domain.taskStreams, log, clock: facts.clock }),
     ...status.agent,
   });

@@ -10,6 +10,7 @@ import type { TaskId } from "../tasks/task.ts";
 import type { TaskAnswer, TaskFrame } from "../tasks/task-frames.ts";
 import type { TaskStreams } from "../tasks/task-streams.ts";
 import type { Tasks } from "../tasks/tasks.ts";
+import { presentedToken } from "./agent-headers.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
 import { type Encoded, encode } from "./encoded.ts";
@@ -37,8 +38,7 @@ export interface TaskCallParts {
   readonly maxKeyLength: number;
 }
 
-/** By which a worker says whose it is, and for which attempt it speaks. */
-const tokenHeader = "x-baaaht-agent-token";
+/** By which a worker says for which attempt it speaks. */
 const attemptHeader = "x-baaaht-attempt";
 
 /** AgentService's calls about tasks. */
@@ -57,7 +57,7 @@ export function taskCalls(parts: TaskCallParts): Handlers<typeof AgentService> {
       const id = requiredId<TaskId>(first.done ? "" : first.value.taskId, "task_id");
       const opening = {
         opener: {
-          token: call.metadata.get(tokenHeader),
+          token: presentedToken(call),
           attempt: attemptOf(call),
           pid: call.caller.process?.pid,
         },
