@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { Glob } from "bun";
 import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
 import { goStep, grpcurlStep, podmanStep, pythonStep, shellsStep } from "./foreign-tools.ts";
@@ -23,7 +24,7 @@ export const STEPS: readonly CheckStep[] = [
   shellsStep("shells for completion"),
   testStep({
     name: "tests",
-    processes: 2,
+    processes: availableParallelism() + 1, // much of the time a test waits for an engine
     files: () => testFiles((folder) => !OWN_PROCESS.includes(folder)),
   }),
   testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),

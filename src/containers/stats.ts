@@ -54,8 +54,8 @@ export class Stats {
     const container = knownContainer(await this.#parts.store.get(containerTable, id), { id, doing });
     madeContainer(container, doing);
     refuseIdle(container);
-    if (this.#streams >= this.#options.maxStreams) throw tooMany(this.#options.maxStreams);
     await this.#parts.touch(container.sessionId);
+    this.#refuseTooMany();
     return this.#follow(id, intervalMs, call);
   }
 
@@ -70,7 +70,12 @@ export class Stats {
     }
   }
 
+  #refuseTooMany(): void {
+    if (this.#streams >= this.#options.maxStreams) throw tooMany(this.#options.maxStreams);
+  }
+
   async *#follow(id: ContainerId, intervalMs: number, call: Call): AsyncGenerator<Usage, void, undefined> {
+    this.#refuseTooMany(); // others may have begun since it was asked for
     this.#streams += 1;
     using ended = this.#endOf(id, call.signal);
     try {

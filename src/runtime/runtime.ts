@@ -325,6 +325,9 @@ export interface ExecSpec {
   readonly size?: { readonly columns: number; readonly rows: number };
 }
 
+/** The reason in a Failure of `exec` when the command may have begun all the same. */
+export const COMMAND_MAY_RUN = "COMMAND_MAY_RUN";
+
 /** A command that runs in a container. Disposing gives back its streams and leaves the process alone. */
 export interface Exec extends AsyncDisposable {
   readonly id: string;

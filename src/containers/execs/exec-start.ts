@@ -1,6 +1,6 @@
 import type { Call } from "../../call.ts";
 import { Failure, type FailureKind } from "../../failure.ts";
-import type { Exec as Process, RuntimeId } from "../../runtime/runtime.ts";
+import { COMMAND_MAY_RUN, type Exec as Process, type RuntimeId } from "../../runtime/runtime.ts";
 import type { ContainerParts } from "../parts.ts";
 import { plainReason } from "../plain-reason.ts";
 import type { Exec, ExecEnd, ExecStart } from "./exec.ts";
@@ -23,7 +23,8 @@ export async function startProcess(
     return await inTime(parts, { runtimeId, start });
   } catch (error) {
     const reason = error instanceof Error ? plainReason(error) : String(error);
-    const end: ExecEnd = { kind: "unknown", reason: `it could not be started: ${reason}` };
+    const mayRun = error instanceof Failure && error.details.reason === COMMAND_MAY_RUN;
+    const end: ExecEnd = { kind: "unknown", reason: mayRun ? reason : `it could not be started: ${reason}` };
     await journal.finish(row, { end, call, outputBytes: 0 });
     if (!(error instanceof Failure)) throw error;
     const doing = `Cannot run a command in container "${start.containerId}"`;

@@ -1,5 +1,5 @@
 import { abortFailure, Failure } from "../../failure.ts";
-import type { Exec, ExecOutcome, ExecSpec, OutputChunk } from "../runtime.ts";
+import { COMMAND_MAY_RUN, type Exec, type ExecOutcome, type ExecSpec, type OutputChunk } from "../runtime.ts";
 import { signalNumber } from "../signal-number.ts";
 import { KIND, number32, sizeBody } from "./frames.ts";
 
@@ -109,7 +109,7 @@ export class InitExec implements Exec {
     this.#over = true;
     this.#stdin = "closed";
     const message = `Cannot run a command in the container: whether it has begun is not known: ${reason}`;
-    this.#start.reject(new Failure("unavailable", message));
+    this.#start.reject(new Failure("unavailable", message, { reason: COMMAND_MAY_RUN }));
     this.#exited.resolve();
     this.#wakeReader();
     this.#wakeWriters();

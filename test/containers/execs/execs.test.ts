@@ -7,6 +7,7 @@ import {
   execTable,
 } from "../../../src/containers/execs/exec.ts";
 import { Failure } from "../../../src/failure.ts";
+import { COMMAND_MAY_RUN } from "../../../src/runtime/runtime.ts";
 import { put } from "../../../src/store/store.ts";
 import { thrown } from "../../client/thrown.ts";
 import { afterwards, ENDLESS, ends, none, running, text } from "../exec-subject.ts";
@@ -122,6 +123,20 @@ describe("run()", () => {
     expect(ends(outputs)).toMatchObject([{ kind: "cancelled" }]);
     await subject.noProcess();
     await subject.expectEnded("cancelled");
+  });
+
+  test("that may have begun is told of as that, and never as one that could not be started", async () => {
+    await using subject = await running();
+    const lost =
+      "Cannot run a command in the container: whether it has begun is not known: the connection broke";
+    for (const details of [{ reason: COMMAND_MAY_RUN }, {}]) {
+      subject.runtime.fail("exec", new Failure("unavailable", lost, details));
+      const refused = await thrown(() => subject.run({ command: ["true"] }));
+      subject.runtime.mend("exec");
+      const [told] = (await subject.events("exec_finished")).slice(-1);
+      expect(refused.message.includes("could not be started")).toBe(false);
+      expect(told?.data?.reason?.includes("could not be started")).toBe(details.reason === undefined);
+    }
   });
 
   test("begins nothing that can't be written down first", async () => {
