@@ -18,6 +18,10 @@ interface Question {
   /** Answers in one frame without headers, as older assistants do. */
   answer(text: string): void;
   fail(words: string): void;
+  /** Says that it is still at it. */
+  alive(): void;
+  /** Sends a frame with another session's id. */
+  other(frame: { readonly sessionId: string; readonly text: string }): void;
 }
 
 /** An assistant that a test plays. */
@@ -73,6 +77,7 @@ function questionOf(line: OpenLine, message: AgentMessage): Question {
     type: MessageType,
     data: string | Uint8Array,
     headers: Readonly<Record<string, string>> = {},
+    sessionId = message.metadata?.sessionId ?? "",
   ) =>
     line.send({
       type,
@@ -83,7 +88,7 @@ function questionOf(line: OpenLine, message: AgentMessage): Question {
       },
       metadata: {
         correlationId: message.metadata?.correlationId ?? "",
-        sessionId: message.metadata?.sessionId ?? "",
+        sessionId,
       },
     });
   const numbered = (headers: Readonly<Record<string, string>>) => ({ part: String(part++), ...headers });
@@ -94,5 +99,13 @@ function questionOf(line: OpenLine, message: AgentMessage): Question {
     end: (text = "", headers = {}) => frame(MessageType.DATA, text, numbered({ final: "true", ...headers })),
     answer: (text) => frame(MessageType.DATA, text),
     fail: (words) => frame(MessageType.ERROR, words),
+    alive: () =>
+      line.send({
+        type: MessageType.EVENT,
+        targetId: "orchestrator",
+        payload: { case: "eventMessage", value: { eventType: "working" } },
+        metadata: { correlationId: message.metadata?.correlationId ?? "" },
+      }),
+    other: ({ sessionId, text }) => frame(MessageType.DATA, text, {}, sessionId),
   };
 }
