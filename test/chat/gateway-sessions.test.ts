@@ -238,6 +238,6 @@ describe("GetStatus()", () => {
     const after = await gateway.getStatus({});
     expect(after.activeSessions).toBe(before.activeSessions);
     expect(after.activeStreams).toBe(before.activeStreams);
-    expect(Object.values(Health)).toContain((await gateway.healthCheck({})).health);
+    expect((await gateway.healthCheck({})).health).not.toBe(Health.UNSPECIFIED);
   });
 });

@@ -66,7 +66,7 @@ export async function startAssistant(
     [Symbol.asyncDispose]: async () => {
       await line[Symbol.asyncDispose]();
       // Otherwise the next question of the same server waits for it to come back.
-      await client.agent.unregister({ agentId: id }).catch(() => {});
+      await client.agent.unregister({ agentId: id }, { waitForReady: false }).catch(() => {});
     },
   };
 }
