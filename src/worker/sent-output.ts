@@ -1,7 +1,8 @@
 /** How much of a task's newest output is kept for a server that may not have got it, bytes. */
 const KEPT_BYTES = 4 * 1024 * 1024;
 
-interface Piece {
+/** Some output of one kind. */
+export interface Piece {
   readonly data: Uint8Array;
   readonly streamType: string;
 }

@@ -8,6 +8,7 @@ import {
   TaskErrorSchema,
   type TaskResult,
   TaskResultSchema,
+  TaskState,
 } from "../gen/proto/agent/v1/agent_pb.ts";
 import { Captured } from "./captured.ts";
 import { OutputFrames } from "./output-frames.ts";
@@ -16,6 +17,8 @@ import { TaskStream } from "./task-stream.ts";
 
 export interface TaskAtWorkOptions {
   readonly taskId: string;
+  /** As the server has named it; empty where it did not. */
+  readonly attempt: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly run: RunTask;
   /** Milliseconds since 1970. */
@@ -34,6 +37,13 @@ export const ATTEMPT_LOST = "ATTEMPT_LOST";
 /** How long a server may take to end the stream of a task that was given back. Milliseconds. */
 const LEAVE_MS = 2_000;
 
+const ENDS: ReadonlySet<TaskState> = new Set([
+  TaskState.COMPLETED,
+  TaskState.FAILED,
+  TaskState.CANCELLED,
+  TaskState.TIMEOUT,
+]);
+
 /** One task that this worker does: what it says goes to the server, what the server says goes to it. */
 export class TaskAtWork {
   readonly #client: Client;
@@ -45,18 +55,24 @@ export class TaskAtWork {
   readonly #line = new AbortController();
   readonly #captured = { stdout: new Captured(), stderr: new Captured() };
   readonly #frames = new Map<string, OutputFrames>();
+  #isOver = false;
 
   constructor(client: Client, options: TaskAtWorkOptions) {
     this.#client = client;
     this.#options = options;
-    const { taskId, metadata } = options;
-    this.#stream = new TaskStream(client, { taskId, metadata, told: (end) => this.end(end) });
+    const { taskId, attempt, metadata } = options;
+    this.#stream = new TaskStream(client, { taskId, attempt, metadata, told: (end) => this.end(end) });
+  }
+
+  /** The attempt, as the server has named it; empty where it did not. */
+  get attempt(): string {
+    return this.#stream.attempt;
   }
 
   /** Has it end: from outside, or because the worker goes. */
   end(end: TaskEnded): void {
     const before = TaskEnded.of(this.#work.signal);
-    if (before !== undefined && end.how === "forced") before.hurry();
+    if (before !== undefined && end.how === "forced" && !this.#isOver) before.hurry();
     this.#work.abort(end);
     if (end.how === "left") this.#leave(LEAVE_MS);
   }
@@ -68,6 +84,7 @@ export class TaskAtWork {
       (error) => this.end(new TaskEnded("lost", error instanceof Error ? error.message : String(error))),
     );
     const report = await this.#attempt();
+    this.#isOver = true;
     // What was done, or given up on request, is told when the server has ended the stream.
     if (report.how === "ended" && (report.by.how === "lost" || report.by.how === "timed_out")) this.#leave(0);
     await following;
@@ -105,8 +122,10 @@ export class TaskAtWork {
     const read = this.#client.agent.getTaskStatus({ taskId }, { signal: this.#work.signal, metadata });
     try {
       const [{ task }] = await Promise.all([read, this.#stream.opened]);
-      if (task !== undefined) return task;
-      throw new Failure("internal", "Cannot read the server's answer: it has no task in it");
+      if (task === undefined)
+        throw new Failure("internal", "Cannot read the server's answer: it has no task in it");
+      if (!ENDS.has(task.state)) return task;
+      throw new Failure("failed_precondition", "Cannot begin the task: it has ended");
     } catch (error) {
       this.end(new TaskEnded("left", error instanceof Error ? error.message : String(error)));
       return TaskEnded.of(this.#work.signal) ?? new TaskEnded("left", "it could not be begun");

@@ -11,7 +11,7 @@ import {
 import { InputQueue } from "./input-queue.ts";
 import { Outgoing } from "./outgoing.ts";
 import { TaskEnded } from "./running-task.ts";
-import { SentOutput } from "./sent-output.ts";
+import { type Piece, SentOutput } from "./sent-output.ts";
 
 type Frame = MessageInitShape<typeof StreamTaskRequestSchema>;
 
@@ -20,6 +20,8 @@ const MAX_INPUT_BYTES = 1024 * 1024;
 
 export interface TaskStreamOptions {
   readonly taskId: string;
+  /** As the server has named it when it handed out the task; empty: whichever is in force. */
+  readonly attempt: string;
   /** Of the call, so that the server knows whose stream it is. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Told at once when the server says that the task has ended; perhaps again when that is hurried. */
@@ -36,14 +38,24 @@ export class TaskStream {
   readonly #told: (end: TaskEnded) => void;
   readonly #outgoing = new Outgoing<Frame>();
   readonly #sent = new SentOutput();
+  /** The attempt that this is, once it is known; a stream that comes back says that it is the same. */
+  #attempt: string;
+  /** How much of the task's input has come, bytes: a stream that comes back goes on behind it. */
+  #inputBytes = 0;
   readonly #opened = Promise.withResolvers<void>();
 
   constructor(client: Client, of: TaskStreamOptions) {
     this.#client = client;
     this.#taskId = of.taskId;
     this.#metadata = of.metadata;
+    this.#attempt = of.attempt;
     this.#told = of.told;
     this.#opened.promise.catch(() => undefined); // whoever does not wait for it learns the same from follow()
+  }
+
+  /** Empty until the server has named it. */
+  get attempt(): string {
+    return this.#attempt;
   }
 
   /** Done when the server has taken this worker for the task's; rejects when it does not. */
@@ -53,9 +65,7 @@ export class TaskStream {
 
   /** Done when it is on its way. */
   async output(data: Uint8Array, streamType: string): Promise<void> {
-    await this.#outgoing.send({ payload: { case: "output", value: { data, streamType } } }, () =>
-      this.#sent.add({ data, streamType }),
-    );
+    await this.#outgoing.send(outputFrame({ data, streamType }), () => this.#sent.add({ data, streamType }));
   }
 
   /** Done when the frame is on its way. */
@@ -112,40 +122,58 @@ export class TaskStream {
     headers.promise.catch(() => undefined); // the frames may never have come to need them
     await using answers = this.#client.agent.streamTask(this.#frames(headers.promise), {
       signal,
-      metadata: this.#metadata,
+      metadata: { ...this.#metadata, ...(this.#attempt !== "" && { [ATTEMPT_HEADER]: this.#attempt }) },
       waitForReady: false, // the pauses between attempts are ours
     });
     answers.started().then(headers.resolve, headers.reject);
-    await headers.promise;
+    this.#attempt ||= (await headers.promise).get(ATTEMPT_HEADER) ?? "";
     opened();
     for await (const answer of answers) {
-      const end = endOf(answer);
-      if (end !== undefined) {
+      const over = endOf(answer);
+      if (over !== undefined) {
         this.input.end();
-        this.#told(end);
+        this.#told(over);
       }
       if (answer.payload.case !== "output" || answer.payload.value.streamType !== STDIN) continue;
-      const { data, text } = answer.payload.value;
-      await this.input.push(data.byteLength > 0 ? data : new TextEncoder().encode(text));
+      const { data, text, end: isLast } = answer.payload.value;
+      const bytes = data.byteLength > 0 ? data : new TextEncoder().encode(text);
+      this.#inputBytes += bytes.byteLength;
+      await this.input.push(bytes);
+      if (isLast) this.input.end();
     }
   }
 
   /** For one connection: who it is, what of the output the server has missed, then what is new. */
   async *#frames(headers: Promise<Headers>): AsyncGenerator<Frame, void, undefined> {
-    yield { taskId: this.#taskId, payload: { case: "heartbeat", value: {} } };
+    const offset = BigInt(this.#inputBytes);
+    yield { taskId: this.#taskId, offset, payload: { case: "heartbeat", value: {} } };
     const got = (await headers).get(OUTPUT_BYTES_HEADER);
     if (got !== undefined) {
-      for (const value of this.#sent.behind(Number(got))) yield { payload: { case: "output", value } };
+      for (const piece of this.#sent.behind(Number(got))) yield outputFrame(piece);
     }
     yield* this.#outgoing.connection();
   }
 }
+
+/** Which attempt a worker's stream is for, in its metadata and in the response headers. */
+const ATTEMPT_HEADER = "x-baaaht-attempt";
 
 /** How many bytes of an attempt's output the server has, in the response headers of its worker. */
 const OUTPUT_BYTES_HEADER = "x-baaaht-output-bytes";
 
 /** What the server calls input when it hands it to the worker. */
 const STDIN = "stdin";
+
+/** Text as text, which is what callers show, and everything else as bytes. */
+function outputFrame({ data, streamType }: Piece): Frame {
+  try {
+    return { payload: { case: "output", value: { text: STRICT.decode(data), streamType } } };
+  } catch {
+    return { payload: { case: "output", value: { data, streamType } } };
+  }
+}
+
+const STRICT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What an answer says of the task's end, if it says that. */
 function endOf({ payload }: StreamTaskResponse): TaskEnded | undefined {

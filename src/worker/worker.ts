@@ -85,12 +85,18 @@ const DRAIN_MS = 30_000;
 /** How long what was given back has to put itself away, and signing off may take. Milliseconds. */
 const LEAVE_MS = 5_000;
 
+/** A task that was handed to this worker, as it was told of it. */
+interface Given {
+  readonly taskId: string;
+  readonly attempt: string;
+}
+
 class Worker {
   readonly #client: Client;
   readonly #options: WorkerOptions;
   readonly #atWork = new Map<string, { readonly task: TaskAtWork; readonly done: Promise<void> }>();
-  /** Tasks that came again while what was begun of them is still being put away. */
-  readonly #again = new Set<string>();
+  /** Attempts that came while one before at the same task is still being put away. */
+  readonly #again = new Map<string, Given>();
   #agentId: string | undefined;
   #token = "";
   #intervalMs = HEARTBEAT_MS;
@@ -201,7 +207,7 @@ class Worker {
       { agentId, activeTasks: [...this.#atWork.keys()] },
       { signal, metadata: this.#metadata(), onTrailers: (trailers) => this.#heedInterval(trailers) },
     );
-    for (const taskId of pendingTasks) this.#take(taskId);
+    for (const taskId of pendingTasks) this.#take({ taskId, attempt: "" });
   }
 
   #heedInterval(trailers: Headers): void {
@@ -209,24 +215,28 @@ class Worker {
     if (ms > 0) this.#intervalMs = ms;
   }
 
-  #hear({ type, payload }: AgentMessage): void {
+  #hear({ type, payload, metadata }: AgentMessage): void {
     if (type === MessageType.TASK_REQUEST && payload.case === "taskMessage") {
-      this.#take(payload.value.taskId);
+      this.#take({ taskId: payload.value.taskId, attempt: metadata?.headers.attempt ?? "" });
     } else if (payload.case === "controlMessage" && payload.value.command === ControlCommand.CANCEL) {
-      const { task_id: taskId = "", reason = "it was cancelled", force } = payload.value.parameters;
-      this.#atWork.get(taskId)?.task.end(new TaskEnded(force === "true" ? "forced" : "cancelled", reason));
+      const { task_id: taskId = "", reason = "", force } = payload.value.parameters;
+      const how = force === "true" ? "forced" : "cancelled";
+      this.#atWork.get(taskId)?.task.end(new TaskEnded(how, reason || "it was cancelled"));
     }
   }
 
-  #take(taskId: string): void {
+  #take(given: Given): void {
     if (this.#options.signal.aborted) return;
-    if (this.#atWork.has(taskId)) {
-      this.#again.add(taskId);
+    const { taskId, attempt } = given;
+    const before = this.#atWork.get(taskId);
+    if (before !== undefined) {
+      if (attempt !== "" && attempt !== before.task.attempt) this.#again.set(taskId, given);
       return;
     }
     const { run } = this.#options;
     const task = new TaskAtWork(this.#client, {
       taskId,
+      attempt,
       metadata: this.#metadata(),
       run,
       clock: Date.now,
@@ -239,7 +249,9 @@ class Worker {
     const report = await task.run();
     this.#atWork.delete(taskId);
     this.#tell({ what: "task_over", taskId, report });
-    if (this.#again.delete(taskId) && report.how === "ended") this.#take(taskId);
+    const again = this.#again.get(taskId);
+    this.#again.delete(taskId);
+    if (again !== undefined) this.#take(again);
   }
 
   async #drain(): Promise<void> {

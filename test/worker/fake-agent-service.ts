@@ -8,6 +8,7 @@ import {
   type StreamAgentResponseSchema,
   type StreamTaskRequest,
   type StreamTaskResponseSchema,
+  type TaskOutput,
   type TaskSchema,
 } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { freshFolder, serveRaw } from "../client/grpc-server.ts";
@@ -93,10 +94,11 @@ export class FakeAgentService implements AsyncDisposable {
   }
 
   /** Hands a task to the worker over its line, when that is open. */
-  async give(task: Given): Promise<void> {
+  async give(task: Given, attempt = "1"): Promise<void> {
     this.add(task);
     await this.say({
       type: MessageType.TASK_REQUEST,
+      metadata: { headers: { attempt } },
       payload: { case: "taskMessage", value: { taskId: task.id } },
     });
   }
@@ -151,6 +153,7 @@ export class FakeAgentService implements AsyncDisposable {
       call.on("end", () => this.endsStreams && call.end());
       this.streams.set(first.taskId, [...before, stream]);
       const headers = new Metadata();
+      headers.set("x-baaaht-attempt", String(stream.attempt ?? "1"));
       headers.set("x-baaaht-output-bytes", String(before.reduce((sum, one) => sum + one.outputBytes, 0)));
       call.sendMetadata(headers);
       this.change();
@@ -164,6 +167,7 @@ export class FakeTaskStream {
   isHalfClosed = false;
   isCancelled = false;
   readonly token: unknown;
+  readonly attempt: unknown;
   readonly #call: TaskCall;
   readonly #changed: () => void;
 
@@ -172,6 +176,7 @@ export class FakeTaskStream {
     this.frames = [first];
     this.#changed = changed;
     this.token = call.metadata.get("x-baaaht-agent-token")[0];
+    this.attempt = call.metadata.get("x-baaaht-attempt")[0];
     call.on("data", (frame: StreamTaskRequest) => {
       this.frames.push(frame);
       changed();
@@ -190,8 +195,8 @@ export class FakeTaskStream {
     this.#call.write({ payload });
   }
 
-  input(text: string): void {
-    this.send({ case: "output", value: { data: new TextEncoder().encode(text), streamType: "stdin" } });
+  input(text: string, { end = false } = {}): void {
+    this.send({ case: "output", value: { data: new TextEncoder().encode(text), streamType: "stdin", end } });
   }
 
   end(): void {
@@ -216,14 +221,15 @@ export class FakeTaskStream {
   output(streamType = "stdout"): string {
     return Buffer.concat(
       this.frames.flatMap(({ payload }) =>
-        payload.case === "output" && payload.value.streamType === streamType ? [payload.value.data] : [],
+        payload.case === "output" && payload.value.streamType === streamType ? bytesOf(payload.value) : [],
       ),
     ).toString();
   }
 
   get outputBytes(): number {
     return this.frames.reduce(
-      (sum, { payload }) => sum + (payload.case === "output" ? payload.value.data.byteLength : 0),
+      (sum, { payload }) =>
+        sum + (payload.case === "output" ? Buffer.concat(bytesOf(payload.value)).byteLength : 0),
       0,
     );
   }
@@ -233,6 +239,10 @@ export class FakeTaskStream {
     const payload = this.frames.at(-1)?.payload;
     return payload?.case === "complete" || payload?.case === "errorMsg" ? payload : undefined;
   }
+}
+
+function bytesOf({ data, text }: TaskOutput): readonly Uint8Array[] {
+  return [data, Buffer.from(text)];
 }
 
 function refused(code: keyof typeof status): { readonly code: number; readonly details: string } {

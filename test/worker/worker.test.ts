@@ -92,6 +92,23 @@ test("runWorker() does a task that is pushed: heartbeat with its id first, then 
   });
 });
 
+test("runWorker() sends text as text, and other bytes as bytes", async () => {
+  start(async ({ write }) => {
+    await write("\ufeffhé");
+    await write(new Uint8Array([0xff, 0x00]));
+    return undefined;
+  });
+  await service.give({ id: "t1" });
+  const stream = await service.stream("t1");
+  await service.until(() => stream.isHalfClosed);
+  expect(
+    stream.frames.flatMap(({ payload }) => (payload.case === "output" ? [payload.value] : [])),
+  ).toMatchObject([
+    { text: "\ufeffhé", data: new Uint8Array(0) },
+    { text: "", data: new Uint8Array([0xff, 0x00]) },
+  ]);
+});
+
 test("runWorker() takes tasks that a heartbeat names, each once", async () => {
   const begun: string[] = [];
   start(async ({ task }) => {
@@ -133,6 +150,60 @@ test("runWorker() hands input to the task, and slows its senders when it is not 
   for (let n = 0; n < 40; n += 1) stream.input("x".repeat(65_536));
   read.resolve();
   await service.until(() => stream.output() === "2621440 bytes");
+});
+
+test("runWorker() ends the input of a task behind the last of it", async () => {
+  start(async ({ input, write }) => {
+    for await (const data of input) await write(data);
+    await write(".");
+    return undefined;
+  });
+  await service.give({ id: "t1" });
+  const stream = await service.stream("t1");
+  stream.input("one ");
+  stream.input("two", { end: true });
+  await service.until(() => stream.isHalfClosed);
+  expect(stream.output()).toBe("one two.");
+});
+
+test("runWorker() comes back for the same attempt, and for the input behind what it has", async () => {
+  service.add({ id: "t1" });
+  service.pending = ["t1"];
+  start(async ({ input, write }) => {
+    for await (const data of input) await write(data);
+    return undefined;
+  });
+  const first = await service.stream("t1");
+  first.input("12345");
+  await service.until(() => first.output() === "12345");
+  await service.down();
+  await service.up();
+  const second = await service.stream("t1", 2);
+  expect([first.attempt, second.attempt]).toEqual([undefined, "1"]);
+  expect([first.frames[0]?.offset, second.frames[0]?.offset]).toEqual([0n, 5n]);
+  second.input("6", { end: true });
+  await service.until(() => second.isHalfClosed);
+  expect(second.output()).toBe("6");
+});
+
+test("runWorker() begins another attempt at a task when it has put away the one before", async () => {
+  const begun: string[] = [];
+  start(async (running) => {
+    begun.push(running.task.name);
+    service.change();
+    await untilAborted(running).catch(() => undefined);
+    begun.push("put away");
+    return undefined;
+  });
+  await service.give({ id: "t1", name: "first" });
+  const first = await service.stream("t1");
+  await service.until(() => begun.length === 1);
+  await service.give({ id: "t1", name: "second" }, "2");
+  first.refuse("ABORTED");
+  const second = await service.stream("t1", 2);
+  await service.until(() => begun.length === 3);
+  expect(second.attempt).toBe("2");
+  expect(begun).toEqual(["first", "put away", "second"]);
 });
 
 test("runWorker() waits with output for a server that does not read", async () => {
