@@ -6,6 +6,7 @@ import {
   AgentTypeSchema,
   ListAgentsResponseSchema,
 } from "../gen/proto/agent/v1/agent_pb.ts";
+import { runAgent } from "./agent-run.ts";
 import { agentColumns, agentRecord } from "./agent-view.ts";
 import { cell } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
@@ -121,7 +122,7 @@ const unregisterAgents = clientCommand({
 
 export const agentGroup = group({
   name: "agent",
-  summary: "list agents, and sign them off",
+  summary: "be a worker; list agents, and sign them off",
   description: "Agents are programs that take tasks or answer conversations.",
-  commands: [listAgents, getAgent, unregisterAgents],
+  commands: [runAgent, listAgents, getAgent, unregisterAgents],
 });

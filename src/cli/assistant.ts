@@ -3,10 +3,11 @@ import { Failure } from "../failure.ts";
 import { version } from "../version.ts";
 import { clientCommand } from "./client-command.ts";
 import { type Group, group } from "./command.ts";
-import { EXIT_CODES, SIGNAL_EXIT_CODES } from "./exit-codes.ts";
+import { EXIT_CODES } from "./exit-codes.ts";
 import { toggle } from "./flag.ts";
 import { serverFlagsGiven, settingFlags } from "./server-flags.ts";
-import type { Server, Shell } from "./shell.ts";
+import type { Server } from "./shell.ts";
+import { stopTwice } from "./stop-twice.ts";
 
 export async function assistantGroup(server: Server): Promise<Group> {
   const declared = settingFlags(await server.assistant.settings());
@@ -47,7 +48,7 @@ one ends at once. "baaaht serve --assistant" runs one beside the server.`,
         import("../assistant/provider-choice.ts"),
       ]);
       const provider = await chooseProvider(config);
-      using stop = stopTwice(shell, flags.untilEof);
+      using stop = stopTwice(shell, flags);
       await shell.err.write(`baaaht ${version} answers by ${provider.about}\n`);
       const onNews = (news: AssistantNews): void => {
         const words = newsWords(news, flags.verbose);
@@ -90,36 +91,4 @@ function errorWords(error: unknown): string {
   const failure = Failure.from(error);
   if (failure !== undefined) return failure.message;
   return `a defect: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
-}
-
-/** The first signal drains, the second hurries, the third ends at once. */
-function stopTwice(
-  shell: Shell,
-  untilEof: boolean,
-): Disposable & { readonly signal: AbortSignal; readonly hurry: AbortSignal } {
-  const drain = new AbortController();
-  const hurry = new AbortController();
-  const reading = new AbortController();
-  const listening = shell.onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {
-    if (hurry.signal.aborted) shell.endNow(SIGNAL_EXIT_CODES[signal]);
-    (drain.signal.aborted ? hurry : drain).abort();
-  });
-  if (untilEof) void atEnd(shell, reading.signal).then(() => drain.abort());
-  return {
-    signal: drain.signal,
-    hurry: hurry.signal,
-    [Symbol.dispose]: () => {
-      reading.abort();
-      listening[Symbol.dispose]();
-    },
-  };
-}
-
-/** Waits for the end of stdin, whatever is read until then. */
-async function atEnd(shell: Shell, signal: AbortSignal): Promise<void> {
-  try {
-    for await (const _ of shell.in.read(signal)); // nothing is said there
-  } catch {
-    // What can't be read has ended.
-  }
 }

@@ -6,7 +6,7 @@ import { clientCommand } from "./client-command.ts";
 import { group } from "./command.ts";
 import { eventEntry } from "./event-view.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
-import { findAgentId, findContainerId, findSessionId } from "./find-id.ts";
+import { findAgentId, findContainerId, findSessionId, findTaskId } from "./find-id.ts";
 import { choice, duration, instant, int, pairs, problem, someOf, text, toggle } from "./flag.ts";
 import { type Format, serialised } from "./output.ts";
 import type { Shell } from "./shell.ts";
@@ -27,7 +27,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
     }),
     session: text({ about: "about this session", placeholder: "SESSION", completes: "session" }),
     container: text({ about: "about this container", placeholder: "CONTAINER", completes: "container" }),
-    task: text({ about: "about this task", placeholder: "ID" }),
+    task: text({ about: "about this task", placeholder: "TASK", completes: "task" }),
     agent: text({ about: "about this agent", placeholder: "AGENT", completes: "agent" }),
     source: text({ about: "from this part, such as orchestrator.grpc or containers" }),
     priority: choice({
@@ -67,7 +67,7 @@ over lost connections. When it is stopped it says on stderr behind which cursor 
       types: flags.type.map((type) => enumNumber(EventTypeSchema, type)),
       sessionId: flags.session === undefined ? "" : await findSessionId(client, flags.session),
       containerId: flags.container === undefined ? "" : await findContainerId(client, flags.container),
-      taskId: flags.task ?? "",
+      taskId: flags.task === undefined ? "" : await findTaskId(client, flags.task),
       agentId: flags.agent === undefined ? "" : await findAgentId(client, flags.agent),
       source: flags.source ?? "",
       priority: enumNumber(PrioritySchema, flags.priority),

@@ -59,6 +59,17 @@ export async function findAgentId(client: Client, word: string): Promise<string>
   return theOne(look, { noun: "agent", word });
 }
 
+/** The id of the task that `word` means: a whole id, the beginning of one, or a name; of several with the name, one that has not ended. */
+export async function findTaskId(client: Client, word: string): Promise<string> {
+  if (isWholeId(word)) return word;
+  const look = await lookThrough(async (request) => {
+    const { tasks, ...page } = await client.agent.listTasks(request);
+    const items = tasks.map(({ id, name, completedAt }) => ({ id, name, isOpen: completedAt === undefined }));
+    return { ...page, items };
+  }, word);
+  return theOne(look, { noun: "task", word });
+}
+
 interface Named {
   readonly id: string;
   readonly name: string;

@@ -8,7 +8,7 @@ import { notAChoice } from "./suggest.ts";
 export type Completes = "file" | "folder" | ListedNoun;
 
 /** A noun whose `list --quiet` gives what can be typed. */
-export type ListedNoun = "session" | "container" | "exec" | "agent";
+export type ListedNoun = "session" | "container" | "exec" | "agent" | "task";
 
 /** One flag of a command, as data: help, completion and the strict parser all read this. */
 export interface Flag<Value> {

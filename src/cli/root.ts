@@ -47,8 +47,13 @@ export const root: Group = {
       load: async () => (await import("./exec.ts")).execGroup,
     },
     {
+      name: "task",
+      summary: "have workers do tasks",
+      load: async () => (await import("./task.ts")).taskGroup,
+    },
+    {
       name: "agent",
-      summary: "list agents, and sign them off",
+      summary: "be a worker; list agents, and sign them off",
       load: async () => (await import("./agent.ts")).agentGroup,
     },
     {
