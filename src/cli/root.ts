@@ -27,6 +27,11 @@ export const root: Group = {
       load: async () => (await import("./message.ts")).messageGroup,
     },
     {
+      name: "chat",
+      summary: "talk with the assistant",
+      load: async () => (await import("./chat.ts")).chatCommand,
+    },
+    {
       name: "assistant",
       summary: "answer conversations",
       load: async (server) => (await import("./assistant.ts")).assistantGroup(server),

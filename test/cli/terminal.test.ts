@@ -5,6 +5,7 @@ import { cleared } from "../daemon/engine-containers.ts";
 import { engine, type TestEngine } from "../engine.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { baaaht, PROGRAM } from "./command-line.ts";
+import { Terminal } from "./terminal.ts";
 
 let host: TestEngine;
 let server: TestServer;
@@ -18,78 +19,13 @@ afterAll(async () => await server[Symbol.asyncDispose]());
 
 const TIMEOUT_MS = 60_000;
 
-/** Less than the test's own time, so that a failure says what the terminal shows, and leaves the other tests their server. */
-const SHOWN_WITHIN_MS = 25_000;
-
 /** Shows whether the terminal makes line ends (`opost`), has lines edited (`icanon`) and shows what is typed (`echo`). */
 const MODES = "stty -a | grep -o -e '-\\?icanon' -e '-\\?echo ' -e '-\\?opost'";
-
-/** A shell of this host on a terminal of 90 x 30, of which one can wait for what it shows. */
-class Terminal implements AsyncDisposable {
-  #shown = "";
-  #wake: (() => void) | undefined;
-  readonly #shell: Bun.Subprocess;
-
-  constructor() {
-    this.#shell = Bun.spawn(["bash", "--norc", "--noprofile"], {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, GRPC_SOCKET_PATH: server.socketPath, PS1: "" },
-      terminal: {
-        cols: 90,
-        rows: 30,
-        data: (_, data) => {
-          this.#shown += Buffer.from(data).toString();
-          this.#wake?.();
-        },
-      },
-    });
-  }
-
-  type(text: string): void {
-    this.#shell.terminal?.write(text);
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#shell.terminal?.resize(columns, rows);
-  }
-
-  /** Waits until this is shown behind what was waited for before; throws with what is there when it does not come. */
-  async shows(pattern: RegExp): Promise<string> {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => late.reject(new Error(`Cannot see ${pattern} in ${JSON.stringify(this.#shown)}`)),
-      SHOWN_WITHIN_MS,
-    );
-    try {
-      return await this.#shows(pattern, late.promise);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #shows(pattern: RegExp, late: Promise<never>): Promise<string> {
-    for (;;) {
-      const found = pattern.exec(this.#shown);
-      if (found !== null) {
-        this.#shown = this.#shown.slice(found.index + found[0].length);
-        return found[0];
-      }
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await Promise.race([promise, late]);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#shell.kill("SIGKILL");
-    await this.#shell.exited;
-    this.#shell.terminal?.close();
-  }
-}
 
 test(
   "run -it gives the command this terminal: its size, its changes, Ctrl-C, and its end",
   async () => {
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     terminal.type(`${MODES}\r`);
     await terminal.shows(/\r\nopost\r\nicanon\r\necho/);
     // What follows the command is typed before it runs: while it does, every key is its own.
@@ -121,7 +57,7 @@ test(
     const { sessionId } = await orchestrator.createSession({});
     const config = { image: host.image, command: ["sleep", "600"] };
     const { containerId } = await orchestrator.createContainer({ sessionId, config });
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     terminal.type(`${PROGRAM.join(" ")} container exec -it ${containerId} sh; echo code $?; ${MODES}\r`);
     await terminal.shows(/# /);
     await orchestrator.removeContainer({ containerId, force: true });
@@ -150,7 +86,7 @@ test(
   "container exec -it is left by Ctrl-P Ctrl-Q and joined by exec attach, with the terminal's size then",
   async () => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     terminal.type(
       `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh; echo code $?; ${MODES}\r`,
     );
@@ -187,7 +123,7 @@ test(
   "container exec -it shows line feeds as the command has written them",
   async () => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     const writes = String.raw`printf "one\ntw""o\n"; stty -onlcr; printf "three\nfou""r\n"`;
     terminal.type(
       `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh -c '${writes}'; echo code $?; ${MODES}\r`,
@@ -202,7 +138,7 @@ test(
   "container logs -f and stats leave the line of their Ctrl-C, and event watch says on one of its own where to go on",
   async () => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     terminal.type(
       `${PROGRAM.join(" ")} event watch --container ${place.containerId} --from-start; echo code $?\r`,
     );
@@ -232,7 +168,7 @@ test(
   "exec attach shows once more what a command has shown, without what the terminal would answer",
   async () => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     const asks = String.raw`printf "\033[6n\033[1mone\033[m\033[c\n"; read _; printf "\033[6ntwo\n"`;
     terminal.type(
       `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh -c '${asks}'; echo code $?\r`,
@@ -255,7 +191,7 @@ test(
   "container exec -it takes other detach keys, and passes Ctrl-P Ctrl-Q on then",
   async () => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     const command = `container exec -it --detach-keys ctrl-a,d ${place.containerId}`;
     terminal.type(
       `${PROGRAM.join(" ")} ${command} sh -c 'stty raw -echo; echo re""ady; dd bs=1 count=4 2>/dev/null | od -c'; echo code $?\r`,
@@ -279,7 +215,7 @@ test.each(["TERM", "HUP"])(
   "container exec -it puts the terminal back, and leaves no command, by SIG%s",
   async (name) => {
     await using place = await container();
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     // A shell on a terminal does not end by SIGTERM.
     terminal.type(
       `${PROGRAM.join(" ")} container exec -it ${place.containerId} sh; echo code $?; ${MODES}\r`,
@@ -310,7 +246,7 @@ test(
       { sessionId, config },
       { timeoutMs: 30_000 },
     );
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     const command = `container exec --grpc-socket-path ${own.socketPath} -it ${containerId} sh`;
     terminal.type(`${PROGRAM.join(" ")} ${command}; echo code $?; ${MODES}\r`);
     await terminal.shows(/# /);
@@ -323,7 +259,7 @@ test(
 test(
   "run -it is left by Ctrl-P Ctrl-Q, and keeps session and container",
   async () => {
-    await using terminal = new Terminal();
+    await using terminal = new Terminal(server.socketPath);
     terminal.type(`${PROGRAM.join(" ")} run -n left -it ${host.image} sh; echo code $?\r`);
     await terminal.shows(/# /);
     terminal.type(CTRL_P_CTRL_Q);

@@ -21,6 +21,7 @@ import {
   type ServiceDefinition,
 } from "@grpc/grpc-js";
 import { AgentService } from "../../src/gen/proto/agent/v1/agent_pb.ts";
+import { GatewayService } from "../../src/gen/proto/gateway/v1/gateway_pb.ts";
 import { OrchestratorService } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 
 /** Handlers as grpc-js has them: what is tested is the client, so nothing of ours stands between it and the wire. */
@@ -46,13 +47,18 @@ export interface RawServer extends AsyncDisposable {
 /** Serves `handlers` on `path`, by default in a fresh folder that is removed at the end. */
 export async function serveRaw(
   handlers: RawHandlers,
-  options: { readonly path?: string; readonly agent?: RawHandlers<typeof AgentService> } = {},
+  options: {
+    readonly path?: string;
+    readonly agent?: RawHandlers<typeof AgentService>;
+    readonly gateway?: RawHandlers<typeof GatewayService>;
+  } = {},
 ): Promise<RawServer> {
   const folder = options.path === undefined ? await freshFolder() : undefined;
   const path = options.path ?? join(folder?.path ?? "", "s.sock");
   const server = new Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
   server.addService(definition(OrchestratorService), { ...handlers });
   server.addService(definition(AgentService), { ...options.agent });
+  server.addService(definition(GatewayService), { ...options.gateway });
   await new Promise<void>((resolve, reject) =>
     server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
       error ? reject(error) : resolve(),
