@@ -75,6 +75,8 @@ export interface Group {
 export interface Entry {
   readonly name: string;
   readonly summary: string;
+  /** How many nouns stand before its verbs; absent: one. */
+  readonly nouns?: 2;
   readonly load: (server: Server) => Promise<Command | Group>;
 }
 

@@ -1,6 +1,7 @@
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
 import { AgentState } from "../gen/proto/agent/v1/agent_pb.ts";
+import { GatewaySessionState } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import { type Session, SessionState } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { MAX_PAGE_SIZE, type Page, type PageRequest } from "./pages.ts";
 
@@ -18,6 +19,19 @@ export async function findSessionId(client: Client, word: string): Promise<strin
     if (open.named.length > 0 || !open.isWhole) return theOne(open, wanted);
   }
   return theOne(await lookThrough(sessionsOf(client, SessionState.UNSPECIFIED), word), wanted);
+}
+
+/** The same of sessions that user interfaces have opened. */
+export async function findGatewaySessionId(client: Client, word: string): Promise<string> {
+  if (isWholeId(word)) return word;
+  const look = await lookThrough(async (request) => {
+    const { sessions, ...page } = await client.gateway.listGatewaySessions(request);
+    const items = sessions.map(({ id, metadata, state }) => {
+      return { id, name: metadata?.name ?? "", isOpen: state !== GatewaySessionState.CLOSED };
+    });
+    return { ...page, items };
+  }, word);
+  return theOne(look, { noun: "gateway session", word });
 }
 
 /** The id of the container that `word` means: a whole id, the beginning of one, or its name in the engine. */

@@ -6,7 +6,8 @@ import {
   MessageSchema,
   SendMessageResponseSchema,
 } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
-import { cell } from "./cell.ts";
+import { awaitAnswer } from "./awaited-answer.ts";
+import { cell, printable } from "./cell.ts";
 import { clientCommand } from "./client-command.ts";
 import { group, manyWords, word } from "./command.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
@@ -37,28 +38,45 @@ const sendMessage = clientCommand({
     toolCallId: text({ about: "the call that it answers", placeholder: "ID" }),
     extra: pairs({ about: "anything else that programs want to know" }),
     idempotencyKey: text({ about: "makes a repetition harmless", placeholder: "KEY" }),
+    wait: toggle({ about: "wait for the assistant's answer and print that; --timeout bounds the wait" }),
   },
   examples: [
     { about: "a word", line: "baaaht message send build hello" },
     { about: "a file", line: "baaaht message send build --role system < instructions.md" },
+    { about: "a question, and its answer", line: 'baaaht message send build --wait "Is it green?"' },
   ],
   run: async ({ client, flags, words, shell, print }) => {
     const content = await contentOf(words.message, shell);
     const sessionId = await findSessionId(client, words.session);
+    const message = {
+      id: flags.id ?? "",
+      role: enumNumber(MessageRoleSchema, flags.role),
+      content,
+      metadata: {
+        containerId: flags.container ?? "",
+        toolName: flags.toolName ?? "",
+        toolCallId: flags.toolCallId ?? "",
+        extra: flags.extra,
+      },
+    };
+    if (flags.wait) {
+      if (flags.role !== "user") throw problem("--wait is for what a user says, and --role is another one");
+      if (flags.idempotencyKey !== undefined)
+        throw problem("--wait goes with --id, not with --idempotency-key");
+      const id = message.id === "" ? Bun.randomUUIDv7() : message.id;
+      const awaited = { sessionId, message: { ...message, id }, timeoutMs: flags.timeout };
+      const answer = await awaitAnswer(client, awaited);
+      await print.entry({
+        id: answer.id,
+        value: () => jsonOf(MessageSchema, answer),
+        line: () => (shell.out.isTerminal ? readable(answer.content) : answer.content),
+      });
+      return EXIT_CODES.ok;
+    }
     const sent = await client.orchestrator.sendMessage({
       sessionId,
       idempotencyKey: flags.idempotencyKey ?? "",
-      message: {
-        id: flags.id ?? "",
-        role: enumNumber(MessageRoleSchema, flags.role),
-        content,
-        metadata: {
-          containerId: flags.container ?? "",
-          toolName: flags.toolName ?? "",
-          toolCallId: flags.toolCallId ?? "",
-          extra: flags.extra,
-        },
-      },
+      message,
     });
     await print.record({
       id: sent.messageId,
@@ -108,6 +126,14 @@ export const messageGroup = group({
   summary: "send and list the messages of a session",
   commands: [sendMessage, listMessages],
 });
+
+/** A text of several lines without anything else that a terminal would obey. */
+function readable(text: string): string {
+  return text
+    .split("\n")
+    .map((line) => printable(line))
+    .join("\n");
+}
 
 function messageColumns(times: TimeStyle): readonly Column<Message>[] {
   return [

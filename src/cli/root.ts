@@ -37,6 +37,12 @@ export const root: Group = {
       load: async (server) => (await import("./assistant.ts")).assistantGroup(server),
     },
     {
+      name: "gateway",
+      summary: "look after the sessions of user interfaces",
+      nouns: 2,
+      load: async () => (await import("./gateway.ts")).gatewayGroup,
+    },
+    {
       name: "container",
       summary: "create containers, run commands in them, read their logs",
       load: async () => (await import("./container.ts")).containerGroup,

@@ -104,7 +104,7 @@ function splitArguments(args: readonly string[]): Split {
   const leading: string[] = [];
   const names: string[] = [];
   let at = 0;
-  while (at < args.length && names.length < MAX_NAMES) {
+  while (at < args.length && names.length < nameLength(names[0])) {
     const arg = args[at] ?? "";
     if (!arg.startsWith("-")) {
       names.push(arg);
@@ -130,8 +130,11 @@ function commonFlagLength(arg: string): number {
   return 0;
 }
 
-/** A noun and a verb. */
-const MAX_NAMES = 2;
+/** How many words a command's name has at most: a verb behind its nouns. */
+function nameLength(first: string | undefined): number {
+  const entry = root.entries.find(({ name }) => name === first);
+  return 1 + (entry?.nouns ?? 1);
+}
 
 function unknownCommand(
   group: Group,
