@@ -8,7 +8,7 @@ import {
 import { type OpenLine, openLine, textOf } from "../agents/open-line.ts";
 
 /** A question as an assistant gets it. */
-interface Question {
+export interface Question {
   readonly text: string;
   readonly message: AgentMessage;
   /** Sends a part of the answer. */
