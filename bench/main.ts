@@ -7,6 +7,7 @@ import { bringUpEngine, type Engine } from "../scripts/engine.ts";
 import { duration, toStderr, toStdout } from "../scripts/progress.ts";
 import { SetUpError } from "../scripts/set-up-error.ts";
 import { againstDocker } from "./against-docker.ts";
+import { chat } from "./chat.ts";
 import { copy } from "./copy.ts";
 import { events } from "./events.ts";
 import { exec } from "./exec.ts";
@@ -29,7 +30,7 @@ import { warmStart } from "./warm-start.ts";
 const root = resolve(import.meta.dir, "..");
 const figures: readonly Figure[] = [
   ...[getSession, sendMessage, events, restart, startUp],
-  ...[firstOutput, exec, copy, warmStart, warmExec, againstDocker, manyContainers],
+  ...[firstOutput, exec, copy, warmStart, warmExec, againstDocker, manyContainers, chat],
 ];
 
 const usage = `Usage: bun run bench [--quick] [--only <figure>,…] [--json <file>] [--svg <file>] [--markdown <file>]

@@ -201,7 +201,9 @@ export function askAgain(
 export function rowsOf(step: Step, before: Conversation | undefined): readonly RowChange[] {
   // A question that went by without an assistant leaves nothing to remember.
   const isIdle = before === undefined && step.conversation.open.length === 0;
-  const asked = step.ended.filter(({ attempt, end }) => attempt > 0 || end.kind !== "failed");
+  const wentBy = (turn: EndedTurn) =>
+    isUnasked(turn) && !before?.open.some(({ messageId }) => messageId === turn.messageId);
+  const asked = step.ended.filter((turn) => !wentBy(turn));
   return [
     ...(isIdle || Bun.deepEquals(before, step.conversation)
       ? []
@@ -224,6 +226,11 @@ export function eventsOf(step: Step, session: Session): readonly NewEvent[] {
 
 export function isRunning(turn: OpenTurn): turn is RunningTurn {
   return turn.life.state === "running";
+}
+
+/** Whether there was nobody to ask. */
+function isUnasked({ end }: EndedTurn): boolean {
+  return end.kind === "failed" && end.reason === "NO_ASSISTANT";
 }
 
 function isAttempt(turn: OpenTurn, attempt: number): boolean {
