@@ -15,7 +15,7 @@ let server: TestServer;
 
 beforeAll(async () => {
   server = await startServer();
-});
+}, 30_000);
 
 afterAll(async () => {
   expect(server.logs()).not.toContain("defect");

@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { startAssistant } from "../chat/test-assistant.ts";
 import { startServer, type TestServer } from "../server.ts";
-import { baaaht, type Ended } from "./command-line.ts";
+import { type Ended, reaching, typed as typedIn } from "./command-line.ts";
 
 let server: TestServer;
 
 beforeAll(async () => {
   server = await startServer();
-});
+}, 30_000);
 
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
 function typed(...args: readonly string[]): Promise<Ended> {
-  return baaaht([...args, "--grpc-socket-path", server.socketPath]);
+  return typedIn(args, { server: reaching(server.socketPath) });
 }
 
 test("gateway session list, get and close show what a user interface has opened, and end it", async () => {
