@@ -18,6 +18,8 @@ export interface DemoServerOptions {
   /** A fresh folder: for the data, the socket and the server's log. */
   readonly folder: string;
   readonly dockerHost: string;
+  /** What the assistant's tools run in. */
+  readonly image: string;
   readonly signal: AbortSignal;
 }
 
@@ -33,7 +35,7 @@ export class DemoServer implements AsyncDisposable {
   }
 
   static async start(options: DemoServerOptions): Promise<DemoServer> {
-    const { folder, dockerHost } = options;
+    const { folder, dockerHost, image } = options;
     const words = [
       "--grpc-socket-path",
       socketIn(folder),
@@ -41,6 +43,7 @@ export class DemoServer implements AsyncDisposable {
       join(folder, "data"),
       "--docker-host",
       dockerHost,
+      "--assistant",
     ];
     say(`\n$ baaaht serve ${words.join(" ")} &`);
     const log = openSync(logIn(folder), "a");
@@ -49,6 +52,7 @@ export class DemoServer implements AsyncDisposable {
       stdout: log,
       stderr: log,
       cwd: folder,
+      env: { ...process.env, BAAAHT_ASSISTANT_IMAGE: image },
     });
     const server = new DemoServer(options, child);
     try {
@@ -82,6 +86,16 @@ export class DemoServer implements AsyncDisposable {
     const session = await this.id("session", "create", "--name", name);
     this.#sessions.push(session);
     return session;
+  }
+
+  /** A question and its answer, in a new session of this name. */
+  async chat(name: string, question: string): Promise<void> {
+    const done = await this.show("chat", "--keep", "--name", name, question);
+    if (done.exitCode !== 0) throw new SetUpError("Cannot go on: baaaht chat failed");
+    const listed = await this.#run(["session", "list", "--quiet"], this.#options.signal);
+    this.#sessions.push(
+      ...listed.stdout.split("\n").filter((id) => id !== "" && !this.#sessions.includes(id)),
+    );
   }
 
   /** As show, for a watch: ends it when it has said nothing for a moment. */
@@ -118,7 +132,8 @@ export class DemoServer implements AsyncDisposable {
     for (;;) {
       signal.throwIfAborted();
       const health = await this.#run(["health"], signal);
-      if (health.exitCode === 0) break;
+      const isAnswering = readFileSync(logIn(folder), "utf8").includes("assistant: ready");
+      if (health.exitCode === 0 && isAnswering) break;
       const ended = this.#process.exitCode !== null;
       if (ended || performance.now() - begin > START_TIMEOUT_MS) {
         const how = ended ? `ended with ${this.#process.exitCode}` : "did not get ready";

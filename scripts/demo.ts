@@ -46,7 +46,7 @@ async function demo(signal: AbortSignal): Promise<void> {
 
   const folder = mkdtempSync(join(tmpdir(), "baaaht-demo-"));
   using _folder = { [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
-  await using server = await DemoServer.start({ folder, dockerHost: engine.dockerHost, signal });
+  await using server = await DemoServer.start({ folder, dockerHost: engine.dockerHost, image, signal });
   await mainJob(server, image);
   say(`\nThat took ${duration(performance.now() - startedAt)} in all. Everything it started is stopped now.`);
 }
@@ -71,6 +71,13 @@ async function mainJob(server: DemoServer, image: string): Promise<void> {
 
   say("\nThe same in one command: fresh session, fresh container, output, exit code, gone");
   await server.show("run", image, "--", "sh", "-c", "echo 6 times 7 is $((6 * 7)); exit 3");
+
+  say(
+    "\nA conversation, in which the assistant runs code in a container; without a model it does what it is told",
+  );
+  await server.chat("talk", "!run echo 6 times 7 is $((6 * 7))");
+  await server.show("message", "list", "talk");
+  await server.show("session", "close", "talk");
 
   say("\nClosing the session removes its containers");
   await server.show("session", "close", session, "--reason", "the demo is over");

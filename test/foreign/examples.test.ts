@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type CompiledServer, startCompiledServer } from "./compiled-server.ts";
-import { onPath, programs, succeed } from "./programs.ts";
+import { linesOf, onPath, programs, succeed } from "./programs.ts";
 
 const examples = join(import.meta.dir, "../../examples");
 
@@ -95,6 +95,37 @@ test(
     expect(printed).toEndWith('EVENT_TYPE_SESSION_CLOSED {"reason":"the example is over"}\n');
   },
   RUN_TIMEOUT_MS,
+);
+
+test(
+  "examples/python/assistant.py answers what the chats of examples/go and examples/python ask",
+  async () => {
+    const { go, python } = programs;
+    const [inGo, inPython] = [join(examples, "go"), join(examples, "python")];
+    const env = onPath(go);
+    await succeed([go, "generate"], { cwd: inGo, env });
+    await succeed(["sh", "generate.sh"], { cwd: inPython, env: { PYTHON: python } });
+    const socket = server.socketPath;
+    const assistant = Bun.spawn([python, "assistant.py", "--socket", socket], {
+      cwd: inPython,
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    await using _assistant = {
+      [Symbol.asyncDispose]: async () => {
+        assistant.kill("SIGKILL");
+        await assistant.exited;
+      },
+    };
+    for await (const line of linesOf(assistant.stdout)) if (line === "ready") break;
+    const questions = ["one two three", "and good bye"];
+    const printed = "three two one \nSTREAM_STATE_COMPLETE\nbye good and \nSTREAM_STATE_COMPLETE\n";
+    const asked = await succeed([python, "chat.py", "--socket", socket, ...questions], { cwd: inPython });
+    expect(asked).toBe(printed);
+    const goAsked = await succeed([go, "run", "./chat", "-socket", socket, ...questions], { cwd: inGo, env });
+    expect(goAsked.replaceAll(/ +$/gm, "")).toBe(printed.replaceAll(/ +$/gm, ""));
+  },
+  SET_UP_TIMEOUT_MS,
 );
 
 test(
