@@ -20,7 +20,7 @@ export function pageSql(table: string, query: PageQuery): Sql {
   const ordering =
     query.orderBy === undefined ? `"key" ${direction}` : `${order} ${direction}, "key" ${direction}`;
   values.push(query.limit + 1);
-  return { text: `SELECT body FROM "${table}"${where(terms)} ORDER BY ${ordering} LIMIT ?`, values };
+  return { text: `SELECT "key", body FROM "${table}"${where(terms)} ORDER BY ${ordering} LIMIT ?`, values };
 }
 
 /** The term that says that a row comes after `place`. Nulls, which compare with nothing, are the least of a column. */

@@ -222,12 +222,14 @@ export class SqliteStore implements Store {
     const { text, values } = pageSql(table.name, query);
     const rows: Row[] = [];
     let size = 0;
-    for (const { body } of this.#database
-      .query<{ body: string }, SQLQueryBindings[]>(text)
+    for (const { key, body } of this.#database
+      .query<{ key: string; body: string }, SQLQueryBindings[]>(text)
       .iterate(...values)) {
       size += body.length;
       if (rows.length === query.limit || (size > maxPageText && rows.length > 0)) return { rows, more: true };
-      rows.push(decodeRow(body) as Row); // put() is the only writer
+      // What is listed is not kept: it would push out what is asked for one by one.
+      const row = this.#cache.get(rowName(table.name, key)) ?? decodeRow(body);
+      rows.push(row as Row); // put() is the only writer
     }
     return { rows, more: false };
   }
