@@ -243,7 +243,8 @@ const cancelTasks = clientCommand({
 export const taskGroup = group({
   name: "task",
   summary: "have workers do tasks",
-  description: 'Workers are agents; "baaaht agent run" is one.',
+  description:
+    'Workers are agents: "baaaht agent run" is one, and "baaaht serve --worker" runs it beside the server.',
   commands: [runTask, createTask, listTasks, getTask, watchTask, cancelTasks],
 });
 

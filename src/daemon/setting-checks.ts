@@ -50,3 +50,16 @@ export function pathListProblem(value: string): string | undefined {
   const wrong = value.split(":").find((path) => value !== "" && !path.startsWith("/"));
   return wrong === undefined ? undefined : `must be absolute paths with colons between them, not "${wrong}"`;
 }
+
+/** `NAME=IMAGE` or `NAME=IMAGE COMMAND`, with commas between them. */
+export function tableProblem(value: string): string | undefined {
+  const wrong = tableEntries(value).find((entry) => !/^[^\s=]+=\S/.test(entry));
+  return wrong === undefined ? undefined : `must be NAME=IMAGE or NAME=IMAGE COMMAND, not "${wrong}"`;
+}
+
+export function tableEntries(value: string): readonly string[] {
+  return value
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+}

@@ -11,6 +11,7 @@ import {
   socketPathProblem,
 } from "./setting-checks.ts";
 import { taskSettings } from "./task-settings.ts";
+import { workerSettings } from "./worker-settings.ts";
 
 /**
  * Everything that can be configured. The shape is that of `Config`; names follow from it: `grpc.socketPath` is
@@ -339,6 +340,8 @@ export const settings = {
 
   agents: agentSettings,
   assistant: assistantSettings,
+
+  worker: workerSettings,
 
   chat: chatSettings,
 

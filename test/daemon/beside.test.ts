@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import { TaskType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
+import { engine } from "../engine.ts";
 import { startServer } from "../server.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -68,6 +70,40 @@ test(
     await server.logged("a program beside the server can't run, and is not started again");
     expect(server.logs()).toContain('assistant.base-url is \\"nowhere\\", which is no URL');
     await server.client.orchestrator.listSessions({});
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "serve --worker does the guide's example on a host with nothing else, and lets a task end that is at work",
+  async () => {
+    const { dockerHost, image } = await engine();
+    await using server = await startServer({
+      dockerHost,
+      flags: ["--worker"],
+      env: { BAAAHT_WORKER_LANGUAGES: `python=${image} sh`, BAAAHT_WORKER_IMAGE: image },
+    });
+    const { taskId } = await server.client.agent.executeTask({ type: TaskType.CODE_EXECUTION, config: {} });
+    const send = Promise.withResolvers<void>();
+    async function* frames() {
+      const data = new TextEncoder().encode("echo hello; read line; echo $line; exit 3");
+      yield { taskId, payload: { case: "input" as const, value: { data } } };
+      await send.promise;
+      yield { payload: { case: "input" as const, value: { data: new TextEncoder().encode("bye\n") } } };
+    }
+    const seen: string[] = [];
+    let stopped: Promise<number> | undefined;
+    await using answers = server.client.agent.streamTask(frames());
+    for await (const { payload } of answers) {
+      if (payload.case === "output") seen.push(payload.value.text);
+      if (payload.case === "complete") seen.push(String(payload.value.result?.exitCode));
+      if (payload.case !== "output" || stopped !== undefined) continue;
+      stopped = server.stop();
+      await server.logged("worker: Stopping when these tasks have ended");
+      send.resolve();
+    }
+    expect(seen).toEqual(["hello\n", "bye\n", "3"]);
+    expect(await stopped).toBe(0);
   },
   TIMEOUT_MS,
 );
