@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { type CompiledServer, startCompiledServer } from "./compiled-server.ts";
+import { generateOlderStubs } from "./older-stubs.ts";
 import { programs, succeed } from "./programs.ts";
 
 const SET_UP_TIMEOUT_MS = 300_000;
@@ -54,29 +55,3 @@ test(
   },
   RUN_TIMEOUT_MS,
 );
-
-/**
- * Writes what protoc makes of the API as it was: packages and imports without `proto`, and nothing with a number from
- * 100 up.
- */
-async function generateOlderStubs(into: string): Promise<void> {
-  const root = join(import.meta.dir, "../..");
-  const sources = join(into, "sources");
-  const paths = ["common/v1/common.proto", "orchestrator/v1/orchestrator.proto"];
-  for (const path of paths) {
-    const older = readFileSync(join(root, "proto", path), "utf8")
-      .replace(/^package proto\./m, "package ")
-      .replace(/^import "proto\//gm, 'import "')
-      .replaceAll("proto.common.v1.", "common.v1.")
-      .replace(/^ +[\w.<>, ]+ = 1\d\d( \[.*\])?;\n/gm, "")
-      // What has lost all of its fields.
-      .replace(/^ +oneof \w+ \{\n( *\/\/.*\n)* *\}\n/gm, "");
-    mkdirSync(dirname(join(sources, path)), { recursive: true });
-    writeFileSync(join(sources, path), older);
-  }
-  const out = [`--python_out=${into}`, `--grpc_python_out=${into}`];
-  await succeed([programs.python, "-m", "grpc_tools.protoc", `-I${sources}`, ...out, ...paths], {
-    cwd: into,
-  });
-  if (!readdirSync(into).includes("orchestrator")) throw new Error("protoc has written no stubs");
-}
