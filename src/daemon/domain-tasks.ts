@@ -74,6 +74,7 @@ export async function startTasks(
   const ofAgents = taskAgents({ agents, handing, changes, clock, policy, background: supervisor });
   const taskStreams = new TaskStreams({
     ...{ tasks, changes, handing, silences, policy, clock, live, random: Math.random },
+    background: supervisor,
     maxResultBytes: limits.maxResultBytes,
     maxStreams: limits.maxStreams,
     isTokenOf: (token, agentId) => {

@@ -6,7 +6,7 @@ import { Failure } from "../failure.ts";
 import { orAborted } from "../or-aborted.ts";
 import { Schedule, type Waiting } from "./schedule.ts";
 import { type SeatedAgent, Seats } from "./seats.ts";
-import { isLeased, type Leased, type Task, type TaskId } from "./task.ts";
+import { agentOf, isLeased, type Leased, type Task, type TaskId } from "./task.ts";
 import type { TaskChange, TaskChanges } from "./task-changes.ts";
 import { cancelMessage, taskRequest } from "./task-messages.ts";
 import { errorOf, failTask, leaseTask, loseAttempt, type TaskPolicy } from "./task-rules.ts";
@@ -37,6 +37,8 @@ export class HandingOut {
   /** The tasks that an agent has. */
   readonly #held = new Map<string, Map<TaskId, Task & { readonly life: Leased }>>();
 
+  /** Agents that have a line open. */
+  readonly #lines = new Set<string>();
   /** Attempts whose agents have been told of them. */
   readonly #told = new Map<TaskId, number>();
 
@@ -129,7 +131,7 @@ export class HandingOut {
       else this.#hold(after);
     }
     if (after.life.state !== "queued") this.#schedule.remove(after.id);
-    else if (after.life.notBefore === null) this.#enqueue(after, "returned");
+    else if (after.life.notBefore === null) this.#enqueue(after, "returned", agentOf(before));
   }
 
   /** An agent registered, or was lost and is back. */
@@ -147,26 +149,32 @@ export class HandingOut {
   seen(agentId: string): void {
     const agent = this.#live.get(agentId);
     if (agent === undefined || this.#seats.get(agentId) !== undefined) return;
-    this.#seats.arrived(agent, false);
+    this.#seats.arrived(agent, this.#lines.has(agentId));
     this.#planFor(agentId);
   }
 
   lineOpened(agent: Agent): void {
     this.#live.set(agent.id, agent);
-    const seated = this.#seats.get(agent.id) ?? this.#seats.arrived(agent, true);
-    seated.hasLine = true;
+    this.#lines.add(agent.id);
+    const seated = this.#seats.arrived(agent, true);
     for (const task of this.pendingOf(agent.id)) this.#announce(task);
     this.#plan(seated);
   }
 
-  /** It may be gone: it is given nothing until it is seen again, and keeps what it has. */
+  lineClosed(agentId: string): void {
+    this.#lines.delete(agentId);
+    this.doubted(agentId);
+  }
+
+  /** It may be gone, unless it has a line: it is given nothing until it is seen again, and keeps what it has. */
   doubted(agentId: string): void {
-    this.#seats.left(agentId);
+    if (!this.#lines.has(agentId)) this.#seats.left(agentId);
   }
 
   /** It is gone, and loses what it has. */
   gone(agentId: string, reason: string): void {
     this.#live.delete(agentId);
+    this.#lines.delete(agentId);
     this.#seats.left(agentId);
     for (const task of this.heldBy(agentId)) this.lose(task, reason);
   }
@@ -210,11 +218,12 @@ export class HandingOut {
     return `each of the ${able} agents that can do "${task.type.replaceAll("_", "-")}" has as many tasks as it takes`;
   }
 
-  #enqueue(task: Task, as: "fresh" | "returned"): void {
+  /** @param lostBy who had it before, and gets it again only if nobody else can take it now */
+  #enqueue(task: Task, as: "fresh" | "returned", lostBy = ""): void {
     const { id, sessionId, type, priority, wantedAgent } = task;
     if (this.#schedule.has(id)) return;
     this.#schedule.add({ id, sessionId, type, priority, wantedAgent }, { at: this.#options.clock(), as });
-    const agent = this.#seats.bestFor(task);
+    const agent = this.#seats.bestFor(task, lostBy);
     if (agent !== undefined) this.#plan(agent);
   }
 
@@ -296,13 +305,13 @@ export class HandingOut {
   }
 
   #announce(task: Task & { readonly life: Leased }): void {
-    if (!this.#seats.get(task.life.agentId)?.hasLine) return;
+    if (!this.#lines.has(task.life.agentId)) return;
     this.#tell(task.life.agentId, taskRequest(task));
     this.told(task);
   }
 
   #tell(agentId: string, message: AgentMessage): void {
-    if (!this.#seats.get(agentId)?.hasLine) return;
+    if (!this.#lines.has(agentId)) return;
     try {
       this.#options.deliver(agentId, message);
     } catch (error) {

@@ -107,7 +107,9 @@ export class LiveTasks {
 
   async #recording(task: Task, kind: "output" | "input", isBlank: boolean): Promise<Recording> {
     const { store, maxOutputBytes, maxInputBytes, readPatienceMs, onCut } = this.#options;
-    const kept = isBlank ? 0 : await keptBytes(store, task.id, kind);
+    // What goes into a task that has ended nobody reads any more.
+    const isEmpty = isBlank || (isEnded(task) && (kind === "input" || task.outputBytes === 0));
+    const kept = isEmpty ? 0 : await keptBytes(store, task.id, kind);
     return new Recording({
       ...{ store, taskId: task.id, kind, kept },
       total: kind === "output" ? Math.max(kept, task.outputBytes) : kept,

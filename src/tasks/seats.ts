@@ -7,7 +7,7 @@ export interface SeatedAgent extends Taker {
   readonly seats: number;
   /** Tasks that it has, and those that are about to be handed to it. */
   taken: number;
-  hasLine: boolean;
+  readonly hasLine: boolean;
 }
 
 /** Who can take tasks now. Every task that an agent has sits in one of its seats, and an agent has no more seats than it said. */
@@ -58,8 +58,11 @@ export class Seats {
     return count;
   }
 
-  /** The agent that a task is best given to: one with a line first, then the one with the largest share of free seats. */
-  bestFor(task: Pick<Waiting, "wantedAgent" | "type">): SeatedAgent | undefined {
+  /**
+   * The agent that a task is best given to: one with a line first, then the one with the largest share of free seats; the
+   * one to avoid only when there is no other.
+   */
+  bestFor(task: Pick<Waiting, "wantedAgent" | "type">, avoid = ""): SeatedAgent | undefined {
     if (task.wantedAgent !== "") {
       const agent = this.#agents.get(task.wantedAgent);
       return agent !== undefined && agent.taken < agent.seats ? agent : undefined;
@@ -67,7 +70,8 @@ export class Seats {
     let best: SeatedAgent | undefined;
     for (const agent of this.#agents.values()) {
       if (agent.taken >= agent.seats || !suits(task, agent)) continue;
-      if (best === undefined || isBetter(agent, best)) best = agent;
+      if (best === undefined || best.id === avoid || (agent.id !== avoid && isBetter(agent, best)))
+        best = agent;
     }
     return best;
   }

@@ -43,7 +43,7 @@ export function taskAgents(parts: {
         handing.lineOpened(agent);
         return;
       case "line_closed":
-        handing.doubted(agent.id);
+        handing.lineClosed(agent.id);
         return;
       case "lost":
       case "unregistered": {

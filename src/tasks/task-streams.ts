@@ -1,6 +1,6 @@
+import type { Background } from "../background.ts";
 import { Bell } from "../events/bell.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
-import { untilAborted } from "../until-aborted.ts";
 import { CallerEnd } from "./caller-end.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { LiveTasks } from "./live-tasks.ts";
@@ -11,6 +11,7 @@ import { WorkerStreamEnd, type WorkerStreamParts } from "./worker-end.ts";
 
 export interface TaskStreamsParts extends WorkerStreamParts {
   readonly live: LiveTasks;
+  readonly background: Background;
   readonly maxStreams: number;
   /** The process that last spoke as an agent. */
   readonly pidOf: (agentId: string) => number | undefined;
@@ -68,7 +69,9 @@ class TaskStream {
   #heartbeats = 0;
   #wrong: { readonly error: unknown } | undefined;
   #halfClosed = false;
-  readonly #over = new AbortController();
+  #isOver = false;
+  /** Ends what waits for room; made when something does. */
+  #over: AbortController | undefined;
 
   constructor(live: LiveTask, parts: TaskStreamsParts, opening: OpenedStream) {
     this.#live = live;
@@ -85,7 +88,8 @@ class TaskStream {
     call.signal.addEventListener("abort", this.#bell.ring, { once: true });
     if (this.#isNamed()) this.#beWorker();
     opened(this.#worker?.headers ?? {});
-    const pumping = this.#pump();
+    // Its frames end with its answers, at the latest.
+    this.#parts.background.start("read the stream of a task", () => this.#pump());
     try {
       for (;;) {
         if (this.#wrong !== undefined) throw this.#wrong.error;
@@ -103,8 +107,8 @@ class TaskStream {
       }
     } finally {
       call.signal.removeEventListener("abort", this.#bell.ring);
-      this.#over.abort();
-      await pumping;
+      this.#isOver = true;
+      this.#over?.abort();
     }
   }
 
@@ -127,8 +131,10 @@ class TaskStream {
 
   async #pump(): Promise<void> {
     try {
-      for await (const frame of untilAborted(this.#opening.frames, this.#over.signal))
+      for await (const frame of this.#opening.frames) {
+        if (this.#isOver) return;
         await this.#take(frame);
+      }
       this.#halfClosed = true;
     } catch (error) {
       this.#wrong ??= { error };
@@ -155,18 +161,21 @@ class TaskStream {
       if (this.#role === "caller") throw mixed("a caller's", frame.kind);
       const worker = this.#beWorker();
       if (isFirst) this.#bell.ring();
-      await worker.take(frame, this.#over.signal);
+      await worker.take(frame);
+      if (this.#live.output.isFull) await this.#live.output.room(this.#untilOver());
       this.#bell.ring();
       return;
     }
     if (this.#role === "worker") throw mixed("its worker's", frame.kind);
     this.#role = "caller";
+    if (frame.kind === "input") this.#input(frame);
     if (isFirst) this.#bell.ring();
     if (frame.kind === "cancel") {
       await this.#parts.tasks.cancel(this.#live.task.id, frame, this.#opening.call);
       return;
     }
-    await this.#input(frame);
+    const { input } = this.#live;
+    if (input.isFull) await input.room(this.#untilOver());
   }
 
   /** Frames are use of the task's session; one a second is enough to tell. */
@@ -177,7 +186,7 @@ class TaskStream {
     this.#parts.touched(this.#live.task);
   }
 
-  async #input(frame: Extract<TaskFrame, { readonly kind: "input" }>): Promise<void> {
+  #input(frame: Extract<TaskFrame, { readonly kind: "input" }>): void {
     const { data, metadata, isLast } = frame;
     const { task, input } = this.#live;
     // Nothing to pass on: it only joins.
@@ -185,7 +194,11 @@ class TaskStream {
     if (isEnded(task)) throw inputAfterEnd(task.id, task.life.state);
     input.append({ stream: "stdin", attempt: 0, data, text: "", metadata, isLast });
     for (const wake of this.#live.watchers) wake();
-    if (input.isFull) await input.room(AbortSignal.any([this.#over.signal, this.#opening.call.signal]));
+  }
+
+  #untilOver(): AbortSignal {
+    this.#over ??= new AbortController();
+    return this.#over.signal;
   }
 
   /** Whether it says for whom it speaks, so that it need not be found out. */
@@ -194,11 +207,12 @@ class TaskStream {
     return token !== undefined || attempt !== undefined;
   }
 
-  /** Whether it comes from the process that was told of the task, and nobody else is the worker. */
+  /** Whether it comes from the process that was told of the task, which nobody has begun. */
   #mayBeWorker(): boolean {
     const { task, worker } = this.#live;
     const { pid } = this.#opening.opener;
-    if (this.#role !== "open" || worker !== undefined || pid === undefined || !isLeased(task)) return false;
+    if (this.#role !== "open" || worker !== undefined || pid === undefined) return false;
+    if (!isLeased(task) || task.life.state !== "pending") return false;
     return this.#parts.handing.isTold(task) && this.#parts.pidOf(task.life.agentId) === pid;
   }
 

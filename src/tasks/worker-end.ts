@@ -122,16 +122,18 @@ export class WorkerStreamEnd implements WorkerEnd {
     }
   }
 
-  async take(frame: WorkerFrame, signal: AbortSignal): Promise<void> {
+  async take(frame: WorkerFrame): Promise<void> {
     const { task } = this.#live;
     // What comes behind the end, or from an attempt that is not in force, changes nothing; its stream is about to end.
     if (isEnded(task) || !this.isInForce) return;
     this.heard();
     switch (frame.kind) {
       case "output":
-        return await this.#output(frame, signal);
+        this.#output(frame);
+        return;
       case "progress":
-        return await this.#progress(frame);
+        this.#progress(frame);
+        return;
       case "status":
         return await this.#status(frame);
       case "complete":
@@ -191,20 +193,16 @@ export class WorkerStreamEnd implements WorkerEnd {
     begun.catch(() => {}); // whoever awaits it hears of it; the next frame does
   }
 
-  async #output(
-    frame: Extract<WorkerFrame, { readonly kind: "output" }>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  #output(frame: Extract<WorkerFrame, { readonly kind: "output" }>): void {
     const { output } = this.#live;
     const { data, text } = frame;
     if (data.byteLength === 0 && text === "") return;
     const stream = cutText(frame.stream, maxStreamName);
     output.append({ ...{ stream, data, text }, attempt: this.attempt, metadata: {}, isLast: false });
     wakeAll(this.#live);
-    if (output.isFull) await output.room(signal);
   }
 
-  async #progress(frame: Extract<WorkerFrame, { readonly kind: "progress" }>): Promise<void> {
+  #progress(frame: Extract<WorkerFrame, { readonly kind: "progress" }>): void {
     const { progress } = frame;
     if (!(progress >= 0 && progress <= 1)) {
       const description = `is ${progress}; 0 to 1 are allowed`;

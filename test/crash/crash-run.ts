@@ -19,6 +19,8 @@ import { type Random, seeded } from "./random.ts";
 import { repeatCalls } from "./repeated-calls.ts";
 import { checkListing, checkSession } from "./session-checks.ts";
 import { SessionModel } from "./session-model.ts";
+import { checkTasks, repeatTasks, TaskStories, waitForEnds } from "./task-checks.ts";
+import { TaskLoad } from "./task-load.ts";
 import { Violations } from "./violations.ts";
 
 export interface CrashOptions {
@@ -36,6 +38,9 @@ const containersEvery = 4;
 
 /** In so many rounds of ten, a start is killed too. */
 const killedStarts = 3;
+
+/** In so many rounds of ten, some workers are killed as well. */
+const killedWorkers = 3;
 
 const clientCount = 2;
 const sendersEach = 10;
@@ -62,8 +67,10 @@ class CrashRun {
   readonly #violations = new Violations();
   readonly #model = new SessionModel();
   readonly #story = new LogStory();
+  readonly #taskStories = new TaskStories();
   readonly #restartsMs: number[] = [];
   readonly #agreementsMs: number[] = [];
+  readonly #endsMs: number[] = [];
   #repeated = 0;
   #startups = 1;
   #install = "";
@@ -78,6 +85,14 @@ class CrashRun {
       socketPath: join(folder, "s.sock"),
       dockerHost: options.dockerHost,
       client: { reconnectIntervalMs: 50 },
+      // Workers that were killed are not waited for until the run is over.
+      env: {
+        BAAAHT_AGENTS_GRACE: "4s",
+        BAAAHT_TASKS_RECONNECT_GRACE: "1s",
+        BAAAHT_TASKS_RESTART_GRACE: "2s",
+        BAAAHT_TASKS_CANCEL_GRACE: "500ms",
+        BAAAHT_TASKS_RETRY_DELAY: "20ms",
+      },
     };
   }
 
@@ -98,8 +113,9 @@ class CrashRun {
         key: "",
         outcome: { kind: "acknowledged", id: containers.sessionId },
       });
+      await using tasks = new TaskLoad({ socketPath, random: this.#random });
       await using processes = await this.#clients(socketPath);
-      const parts = { client, record, containers, processes: processes.all };
+      const parts = { client, record, containers, tasks, processes: processes.all };
       await this.#rounds(parts);
       return this.#figures(parts);
     } finally {
@@ -140,13 +156,16 @@ class CrashRun {
 
   async #round(round: number, parts: Parts): Promise<void> {
     const withContainers = round % containersEvery === 0;
-    const { client, record, containers, processes } = parts;
+    const { client, record, containers, tasks, processes } = parts;
     for (const process of processes) process.go();
+    tasks.go();
     if (withContainers) containers.go();
     await Bun.sleep(withContainers ? this.#random.between(800, 3_000) : this.#random.between(50, 900));
     const before = this.#up();
     await before.kill();
     containers.halt();
+    tasks.halt();
+    if (this.#random.between(1, 10) <= killedWorkers) await tasks.killWorkers();
     const settling = Promise.all(processes.map((process) => process.settle()));
     this.#checkData(before.dataDir);
     await before[Symbol.asyncDispose]();
@@ -156,6 +175,19 @@ class CrashRun {
     await containers.settled();
     if (withContainers) await this.#checkContainers(client, containers);
     await this.#checkSessions(client, { record, used, entries });
+    await tasks.settled();
+    await this.#checkTasks(parts);
+  }
+
+  /** What is told of tasks by rows, log, callers and workers has to be the same. Those that run go on meanwhile. */
+  async #checkTasks({ client, record, tasks }: Parts): Promise<void> {
+    const violations = this.#violations;
+    this.#repeated += await repeatTasks(client, tasks.known, violations);
+    this.#endsMs.push(await waitForEnds(client, violations));
+    const { cursor } = await client.agent.listTasks({ pageSize: 1 });
+    await record.reaches(cursor, 10_000);
+    this.#taskStories.take(record.events, violations);
+    await checkTasks(client, { load: tasks, stories: this.#taskStories, violations });
   }
 
   /** Starts the server again on the same folder and socket, in some rounds after a start that was killed half-way. */
@@ -236,17 +268,25 @@ class CrashRun {
     violations.unless(strange.length === 0, () => `files are left over: ${strange.join(", ")}`);
   }
 
-  #figures({ record, containers }: Parts): CrashFigures {
+  #figures({ record, containers, tasks }: Parts): CrashFigures {
     return {
       seed: this.#options.seed,
       rounds: this.#options.rounds,
-      acknowledged: { ...this.#model.acknowledged, containerCalls: containers.acknowledged },
+      acknowledged: {
+        ...this.#model.acknowledged,
+        containerCalls: containers.acknowledged,
+        tasks: tasks.acknowledged,
+      },
+      taskEnds: tasks.ends,
+      tasksBegun: tasks.begun.length,
+      workersKilled: tasks.workersKilled,
       unknown: this.#model.unknown,
       repeated: this.#repeated,
       events: record.events.length,
       interruptions: record.interruptions,
       restartsMs: this.#restartsMs,
       agreementsMs: this.#agreementsMs,
+      endsMs: this.#endsMs,
       violations: this.#violations.found,
     };
   }
@@ -262,6 +302,7 @@ interface Parts {
   readonly client: Client;
   readonly record: EventRecord;
   readonly containers: ContainerLoad;
+  readonly tasks: TaskLoad;
   readonly processes: readonly ClientProcess[];
 }
 

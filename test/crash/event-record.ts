@@ -16,6 +16,7 @@ export interface Recorded {
   readonly type: EventType;
   readonly sessionId: string;
   readonly containerId: string;
+  readonly taskId: string;
   readonly data: Readonly<Record<string, string>>;
 }
 
@@ -94,6 +95,7 @@ export function recordedOf(event: Event): Recorded {
     type: event.type,
     sessionId: event.metadata?.sessionId ?? "",
     containerId: event.metadata?.containerId ?? "",
+    taskId: event.metadata?.taskId ?? "",
     data: event.data,
   };
 }

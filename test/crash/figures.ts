@@ -7,7 +7,13 @@ export interface CrashFigures {
     readonly updates: number;
     readonly closes: number;
     readonly containerCalls: number;
+    readonly tasks: number;
   };
+  /** Ends of tasks that their callers were told of. */
+  readonly taskEnds: number;
+  /** How often a worker began a task. */
+  readonly tasksBegun: number;
+  readonly workersKilled: number;
   /** Calls to which no answer came. */
   readonly unknown: number;
   /** Calls that were made again, twice each. */
@@ -18,6 +24,8 @@ export interface CrashFigures {
   readonly restartsMs: readonly number[];
   /** How long rows and engine took to agree after a restart, in the rounds with containers. */
   readonly agreementsMs: readonly number[];
+  /** How long it took after a restart until all tasks had ended. */
+  readonly endsMs: readonly number[];
   readonly violations: readonly string[];
 }
 
@@ -31,6 +39,10 @@ export function tableOf(figures: CrashFigures): string {
     ["updates acknowledged", acknowledged.updates],
     ["closes acknowledged", acknowledged.closes],
     ["container calls acknowledged", acknowledged.containerCalls],
+    ["tasks acknowledged", acknowledged.tasks],
+    ["ends of tasks told to callers", figures.taskEnds],
+    ["tasks begun by 8 workers", figures.tasksBegun],
+    ["workers killed", figures.workersKilled],
     ["calls without an answer", figures.unknown],
     ["calls made again", figures.repeated],
     ["events, each once and in order", figures.events],
@@ -38,6 +50,7 @@ export function tableOf(figures: CrashFigures): string {
     ["start to serving, median", milliseconds(median(figures.restartsMs))],
     ["start to serving, longest", milliseconds(Math.max(0, ...figures.restartsMs))],
     ["rows and engine agree, longest", milliseconds(Math.max(0, ...figures.agreementsMs))],
+    ["all tasks have ended, longest", milliseconds(Math.max(0, ...figures.endsMs))],
     ["lost, torn or untrue", figures.violations.length],
   ];
   const wide = Math.max(...rows.map(([, value]) => String(value).length));

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { DescMethod } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
-import { AgentService } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { MessageRole, OrchestratorService } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { type Canary, startCanary } from "./canary.ts";
@@ -673,14 +672,4 @@ describe("what is closed, or not served yet", () => {
       [],
     ],
   ]);
-
-  test("every method that is not served says so, and names itself", async () => {
-    const tasks = /^(ExecuteTask|StreamTask|CancelTask|ListTasks|GetTaskStatus)$/;
-    const notYet = AgentService.methods.filter(({ name }) => tasks.test(name));
-    for (const called of notYet) {
-      const refusal = await refusalOf(client, called, {});
-      expect(refusal).toMatchObject({ code: grpc.status.UNIMPLEMENTED });
-      expect(refusal.message).toContain(called.name);
-    }
-  });
 });
