@@ -1,4 +1,5 @@
 import type { Messages } from "../messages/messages.ts";
+import type { SessionId } from "../sessions/session.ts";
 import { errorWords } from "./assistant-mail.ts";
 import type { Assistants } from "./assistants.ts";
 import type { Mail } from "./mail.ts";
@@ -14,10 +15,15 @@ export interface AnswersOptions {
   readonly monotonic: () => number;
   /** Of all answers that are not whole yet, in bytes. */
   readonly maxHeldBytes: number;
+  /** Counts as activity of a session; as `Sessions.touch`. */
+  readonly touch: (id: SessionId) => Promise<void>;
   /** Hears of frames that count for nothing. */
   readonly odd: (why: string, mail: Mail) => void;
   readonly trouble: (what: string, details: Readonly<Record<string, unknown>>) => void;
 }
+
+/** How often what an assistant sends counts as activity of the session, in milliseconds. */
+const touchEveryMs = 100;
 
 /** Takes what assistants send, and stores the answers that are whole. */
 export class Answers {
@@ -38,7 +44,7 @@ export class Answers {
     if (entry.live.assistantId !== agent.id) return this.#odd("another assistant has this turn", mail);
     if (metadata.sessionId !== "" && metadata.sessionId !== entry.live.sessionId)
       return this.#odd("its session_id is not the turn's", mail);
-    entry.heardMs = this.#options.monotonic();
+    this.#heard(entry);
     if (type === "data") this.#takeData(entry, mail);
     if (type === "error") this.#end(entry, failed("ASSISTANT_ERROR", errorWords(message)));
     return "taken";
@@ -74,6 +80,15 @@ export class Answers {
       whole.state = "refused";
       this.#options.trouble("an answer can't be stored yet", { message: turn.messageId, error });
     }
+  }
+
+  /** A session whose question is being answered is in use. */
+  #heard(entry: OpenEntry): void {
+    const nowMs = this.#options.monotonic();
+    entry.heardMs = nowMs;
+    if (nowMs - entry.touchedMs < touchEveryMs) return;
+    entry.touchedMs = nowMs;
+    void this.#options.touch(entry.live.sessionId); // which does not fail because it can't be written
   }
 
   #takeData(entry: OpenEntry, mail: Mail): void {

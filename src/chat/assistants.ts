@@ -65,7 +65,7 @@ export class Assistants {
    * Who answers a session's question now: the one that it has, while that has its line; otherwise the one with the fewest
    * questions. Those that are registered and have no line are expected to open it.
    */
-  choose(session: Session, conversation: Conversation, refused: ReadonlySet<AgentId> = none): Choice {
+  choose(session: Session, conversation: Conversation): Choice {
     const wanted = session.metadata.labels[assistantLabel];
     let best: Assistant | undefined;
     let isExpected = false;
@@ -73,7 +73,6 @@ export class Assistants {
       const { agent, line } = assistant;
       if (wanted !== undefined && agent.name !== wanted && agent.metadata.labels[assistantLabel] !== wanted)
         continue;
-      if (refused.has(agent.id)) continue;
       if (line === "none") {
         isExpected = true;
         continue;
@@ -92,8 +91,6 @@ export class Assistants {
     return isExpected ? { kind: "expected" } : { kind: "none", words: nobodyWords(wanted) };
   }
 }
-
-const none: ReadonlySet<AgentId> = new Set();
 
 function isAssistant({ name, metadata }: Agent): boolean {
   return name === "assistant" || metadata.labels.role === "assistant";

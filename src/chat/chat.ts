@@ -47,6 +47,8 @@ export interface ChatOptions {
   readonly limits: ChatLimits;
   /** Aborts when the server begins to stop: assistants that go then are not lost. */
   readonly stopping: AbortSignal;
+  /** Counts as activity of a session; as `Sessions.touch`. */
+  readonly touch: (id: SessionId) => Promise<void>;
   readonly odd: (why: string, mail: Mail) => void;
   readonly trouble: (what: string, details: Readonly<Record<string, unknown>>) => void;
 }
@@ -76,14 +78,14 @@ export class Chat {
   readonly #closings = new SessionListeners<undefined>();
 
   constructor(options: ChatOptions) {
-    const { limits, trouble, odd, messages, monotonic } = options;
+    const { limits, trouble, odd, messages, monotonic, touch } = options;
     this.#options = options;
     this.#open = new OpenTurns(this.#assistants, { maxBytes: limits.maxAnswerBytes, maxParts });
     const parts = { open: this.#open, assistants: this.#assistants };
     this.#turns = new Turns(options, parts);
     const { maxHeldBytes } = limits;
     const turns = this.#turns;
-    this.#answers = new Answers({ ...parts, turns, messages, monotonic, maxHeldBytes, odd, trouble });
+    this.#answers = new Answers({ ...parts, turns, messages, monotonic, maxHeldBytes, touch, odd, trouble });
     options.agents.onChange((change) => this.#follow(change));
     options.lines.onMessage((mail) => this.#answers.take(mail));
   }

@@ -14,6 +14,10 @@ export interface OpenEntry {
   incoming: IncomingAnswer;
   /** When its assistant was last heard of it, or it began to wait, by a clock that is never set. Milliseconds. */
   heardMs: number;
+  /** What of its answer counts among those that are being made, in bytes. */
+  heldBytes: number;
+  /** When its session was last told of activity, by the same clock. */
+  touchedMs: number;
   /** The answer, when it is whole and not stored yet. */
   whole: WholeAnswer | undefined;
 }
@@ -37,6 +41,9 @@ export interface Applied {
     readonly turn: EndedTurn;
   }[];
 }
+
+/** What a part of an answer costs at least, in bytes: a short one is more than its text. */
+const leastPartBytes = 256;
 
 /**
  * The turns that have not ended, in memory: as the rows have them, since each step is applied when it is committed, in the
@@ -98,7 +105,9 @@ export class OpenTurns {
 
   /** A piece of an answer has come. */
   add(entry: OpenEntry, text: string, bytes: number): void {
-    this.heldBytes += bytes;
+    const held = Math.max(bytes, leastPartBytes);
+    entry.heldBytes += held;
+    this.heldBytes += held;
     entry.live.add(text, bytes);
   }
 
@@ -124,6 +133,8 @@ export class OpenTurns {
       turn,
       incoming: new IncomingAnswer(this.#limits),
       heardMs: nowMs,
+      heldBytes: 0,
+      touchedMs: nowMs,
       whole: undefined,
     };
     this.#entries.set(key, entry);
@@ -152,6 +163,8 @@ export class OpenTurns {
   #release(entry: OpenEntry): { readonly assistantId: AgentId; readonly ticket: string } | undefined {
     const { turn, live } = entry;
     if (!isRunning(turn)) return undefined;
+    this.heldBytes -= entry.heldBytes;
+    entry.heldBytes = 0;
     const { ticket } = turn.life;
     const assistantId = turn.life.assistantId as AgentId; // chosen among agents
     this.#tickets.delete(ticket);
@@ -159,7 +172,6 @@ export class OpenTurns {
     theirs?.delete(entry);
     if (theirs?.size === 0) this.#byAssistant.delete(assistantId);
     this.#assistants.count(assistantId, -1);
-    this.heldBytes -= live.bytes;
     live.takeBack();
     return { assistantId, ticket };
   }

@@ -32,6 +32,7 @@ export async function startChat(
     monotonic: () => performance.now(),
     limits: { ...config.chat, maxAnswerBytes: maxContentBytes },
     stopping,
+    touch: (id) => domain.sessions.touch(id),
     odd: (why, { agent, message }) =>
       odd.say(agent.id, { agent: agent.id, why, correlation_id: message.metadata.correlationId }),
     trouble: (what, details) => words.warn(what, details),

@@ -10,6 +10,9 @@ export interface ChunkFrames {
   readonly metadata: "with" | "without";
 }
 
+/** How many chunks one reader gets before the others have their turn: of a long answer in short ones there are millions. */
+export const burst = 64;
+
 /** Pieces that are the same chunk for all their readers are encoded once. */
 const shared = { with: new WeakMap<Piece, Encoded>(), without: new WeakMap<Piece, Encoded>() };
 

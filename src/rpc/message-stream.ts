@@ -255,33 +255,44 @@ class Arrivals {
   }
 }
 
-/** Frames that all streams of a session get: encoded once. */
-const messageFrames = new WeakMap<LogEvent, Promise<Encoded | undefined>>();
-const eventFrames = new WeakMap<LogEvent, Encoded>();
+/** Frames that all streams of a session get: encoded once, and kept for as long as one of them has it. */
+const messageFrames = new WeakMap<LogEvent, Promise<Encoded | undefined> | WeakRef<Encoded>>();
+const eventFrames = new WeakMap<LogEvent, WeakRef<Encoded>>();
 
 /** The frame of a message; `undefined` when retention has removed it. */
-function messageFrame(event: LogEvent, read: () => Promise<Message>): Promise<Encoded | undefined> {
+async function messageFrame(event: LogEvent, read: () => Promise<Message>): Promise<Encoded | undefined> {
   const known = messageFrames.get(event);
-  if (known !== undefined) return known;
-  const frame = read().then(
-    (message) =>
-      encode(StreamMessageResponseSchema, { payload: { case: "message", value: toWireMessage(message) } }),
-    (error: unknown) => {
-      messageFrames.delete(event);
-      if (Failure.from(error)?.kind === "not_found") return undefined;
-      throw error;
-    },
-  );
-  messageFrames.set(event, frame);
-  return frame;
+  const kept = known instanceof WeakRef ? known.deref() : known;
+  if (kept !== undefined) return await kept;
+  const making = readFrame(read);
+  messageFrames.set(event, making);
+  try {
+    const frame = await making;
+    if (frame !== undefined) messageFrames.set(event, new WeakRef(frame));
+    return frame;
+  } catch (error) {
+    messageFrames.delete(event);
+    throw error;
+  }
 }
 
+async function readFrame(read: () => Promise<Message>): Promise<Encoded | undefined> {
+  try {
+    const value = toWireMessage(await read());
+    return encode(StreamMessageResponseSchema, { payload: { case: "message", value } });
+  } catch (error) {
+    if (Failure.from(error)?.kind === "not_found") return undefined;
+    throw error;
+  }
+}
+
+/** @param cursor empty: the event is an acknowledgement, and no place to resume from */
 function eventFrame(event: LogEvent, cursor: string): Encoded {
-  const known = cursor === "" ? undefined : eventFrames.get(event);
+  const known = cursor === "" ? undefined : eventFrames.get(event)?.deref();
   if (known !== undefined) return known;
   const frame = encode(StreamMessageResponseSchema, {
     payload: { case: "event", value: toWireEvent(event, cursor) },
   });
-  if (cursor !== "") eventFrames.set(event, frame);
+  if (cursor !== "") eventFrames.set(event, new WeakRef(frame));
   return frame;
 }

@@ -14,7 +14,7 @@ import type {
 import { activeSession, type SessionId } from "../sessions/session.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
-import { chunkFrames } from "./chunk-frames.ts";
+import { burst, chunkFrames } from "./chunk-frames.ts";
 import type { Encoded } from "./encoded.ts";
 import { SideFrames } from "./side-frames.ts";
 import { gatewayCallerOf, gatewayDraftOf, toWireStreamStatus, toWireUnasked } from "./wire-gateway.ts";
@@ -32,6 +32,12 @@ export interface StreamChatParts {
 /** How many turns of one stream may wait to be read before no more is read from its client. */
 const maxTurns = 64;
 
+/** A turn that is to be sent. */
+interface Waiting {
+  readonly messageId: string;
+  turn: LiveTurn | undefined;
+}
+
 /** One StreamChat: the questions of one caller, and their answers in the order in which they were asked. */
 export class ChatStream {
   readonly #parts: StreamChatParts;
@@ -40,7 +46,7 @@ export class ChatStream {
   readonly #room = new Bell();
   /** Answers to heartbeats, and to messages that begin no turn. */
   readonly #side = new SideFrames<Response>(this.#bell.ring);
-  readonly #turns: LiveTurn[] = [];
+  readonly #turns: Waiting[] = [];
   #input: { readonly state: "open" | "ended" } | { readonly state: "failed"; readonly error: unknown } = {
     state: "open",
   };
@@ -74,9 +80,10 @@ export class ChatStream {
 
   async *#answer(session: GatewaySession): AsyncGenerator<Response | Encoded, void, undefined> {
     for (;;) {
-      const [turn] = this.#turns;
-      if (turn !== undefined) {
-        yield* this.#answerTurn(session, turn);
+      const [first] = this.#turns;
+      if (first !== undefined) {
+        const turn = first.turn ?? (await this.#parts.chat.turn(session.id, first.messageId));
+        if (turn !== undefined) yield* this.#answerTurn(session, turn);
         this.#turns.shift();
         this.#room.ring();
         continue;
@@ -127,6 +134,7 @@ export class ChatStream {
         } else {
           if (delayMs > 0) nextMs = Math.max(now, nextMs) + delayMs;
           yield frame(next);
+          if (next.sequence % burst === burst - 1) await new Promise((resolve) => setImmediate(resolve));
         }
       }
     } finally {
@@ -184,16 +192,27 @@ export class ChatStream {
     const draft = gatewayDraftOf(wire, session.id);
     const said = await this.#parts.gateways.send(session, { draft, idempotencyKey: "" }, askedBy(this.#call));
     if (said.turn !== undefined) {
-      this.#turns.push(said.turn);
-      this.#bell.ring();
+      this.#wait(said.turn);
       return;
     }
     await this.#side.put({ payload: toWireUnasked(said.message) }, this.#call.signal);
   }
 
+  /** Puts a turn behind those that are answered first. Of one that is over before its time only the id is held. */
+  #wait(turn: LiveTurn): void {
+    const waiting: Waiting = { messageId: turn.messageId, turn };
+    this.#turns.push(waiting);
+    turn.listen(() => {
+      if (turn.over?.end.kind === "answered" && this.#turns[0] !== waiting) waiting.turn = undefined;
+    });
+    this.#bell.ring();
+  }
+
   /** Gives up this stream's first turn that has not ended; with `force` also those behind it, which then never begin. */
   async #cancel({ reason, force }: { readonly reason: string; readonly force: boolean }): Promise<void> {
-    const open = this.#turns.filter(({ over }) => over === undefined);
+    const open = this.#turns.flatMap(({ turn }) =>
+      turn === undefined || turn.over !== undefined ? [] : [turn],
+    );
     const words = reason === "" ? "the caller has given it up" : reason.slice(0, maxReason).toWellFormed();
     for (const { sessionId, messageId } of force ? open.toReversed() : open.slice(0, 1)) {
       await this.#parts.chat.cancel(sessionId, messageId, words);

@@ -12,7 +12,7 @@ import type {
 } from "../gen/proto/gateway/v1/gateway_pb.ts";
 import type { Messages } from "../messages/messages.ts";
 import type { Call } from "./call.ts";
-import { chunkFrames } from "./chunk-frames.ts";
+import { burst, chunkFrames } from "./chunk-frames.ts";
 import type { Encoded } from "./encoded.ts";
 import { toWireStreamStatus, toWireUnasked } from "./wire-gateway.ts";
 
@@ -145,6 +145,7 @@ async function* answer(
       } else {
         if (delayMs > 0) nextMs = Math.max(now, nextMs) + delayMs;
         yield frame(next);
+        if (next.sequence % burst === burst - 1) await new Promise((resolve) => setImmediate(resolve));
       }
     }
   } finally {

@@ -69,6 +69,22 @@ describe("a turn", () => {
     expect((await chat.turn()).text).toBe("Hello!");
   });
 
+  test("keeps its session from being idle while the answer is made", async () => {
+    await using server = await startServer();
+    await using assistant = await startAssistant(server.client);
+    const config = { idleTimeoutNs: 1_500_000_000n, enableStreaming: true };
+    await using chat = await openChat(server.client, await gatewaySession(server.client, config));
+    chat.ask("Take your time.");
+    const question = await assistant.question();
+    const begin = performance.now();
+    while (performance.now() - begin < 2_500) {
+      question.part(".");
+      await Bun.sleep(100); // the assistant's own time, in which it works
+    }
+    question.end("done");
+    expect((await chat.turn()).status.state).toBe(StreamState.COMPLETE);
+  }, 30_000);
+
   test("that its assistant dies in fails at once with its words", async () => {
     await using server = await startServer();
     const assistant = await startAssistant(server.client);

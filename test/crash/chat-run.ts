@@ -24,6 +24,22 @@ export interface ChatCrashFigures {
   readonly violations: readonly string[];
 }
 
+/** The figures as a table. */
+export function chatTableOf(figures: ChatCrashFigures): string {
+  const { killed, violations } = figures;
+  const rows: readonly (readonly [string, string | number])[] = [
+    ["seed", figures.seed],
+    ["kills of the server", killed.server],
+    ["kills of the assistant", killed.assistant],
+    ["kills of a caller", killed.caller],
+    ["questions", figures.questions],
+    ["answered, once", figures.answered],
+    ["failed, with a reason", figures.failed],
+    ["violations", violations.length],
+  ];
+  return [...rows.map(([what, value]) => `${what.padEnd(24)}${value}`), ...violations].join("\n");
+}
+
 type Victim = "server" | "assistant" | "caller";
 
 const callers = 3;
