@@ -15,7 +15,7 @@ const chatsAtOnce = 200;
 const turnsEach = 10;
 const question = "The quick brown fox jumps over the lazy dog; what does the dog say?";
 
-/** Chat with an assistant that answers at once: one turn, many at once, one reader that stands still, and streamed tokens. */
+/** Chat with our assistant that echoes: one turn, many at once, one reader that stands still; and streamed tokens of another. */
 export const chat: Figure = {
   name: "chat",
   measure: async (bench) => {
@@ -24,8 +24,9 @@ export const chat: Figure = {
       dataDir: join(bench.folder, "chat-data"),
     });
     await using _assistant = await startAssistantProgram(server);
-    const first = await firstChunks(bench, server);
-    const many = await manyChats(bench, server);
+    await using echoing = await echoingServer(bench);
+    const first = await firstChunks(bench, echoing);
+    const many = await manyChats(bench, echoing);
     const lags = await tokenLags(bench, server);
     return [
       {
@@ -51,6 +52,14 @@ export const chat: Figure = {
     ];
   },
 };
+
+/** A server with our own assistant beside it, which echoes. */
+async function echoingServer(bench: Bench): Promise<TestServer> {
+  const dataDir = join(bench.folder, "echo-data");
+  const server = await startServer({ program: [bench.program], dataDir, flags: ["--assistant"] });
+  await server.logged("assistant: ready as agent");
+  return server;
+}
 
 function startAssistantProgram(server: TestServer): Promise<BareProgram> {
   return startBare([process.execPath, join(import.meta.dir, "chat-assistant.ts"), server.socketPath]);
