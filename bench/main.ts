@@ -14,13 +14,18 @@ import { exec } from "./exec.ts";
 import { type Bench, type Figure, isMet, type Row } from "./figure.ts";
 import { firstOutput } from "./first-output.ts";
 import { getSession } from "./get-session.ts";
+import { lostWorker } from "./lost-worker.ts";
 import { machineText, readMachine } from "./machine.ts";
 import { manyContainers } from "./many-containers.ts";
+import { manyTasks } from "./many-tasks.ts";
 import { plot } from "./plot.ts";
 import { restart } from "./restart.ts";
 import { sendMessage } from "./send-message.ts";
 import { startUp } from "./start-up.ts";
 import { markdownTable, textTable } from "./table.ts";
+import { taskOutput } from "./task-output.ts";
+import { taskRate } from "./task-rate.ts";
+import { taskRoundTrip } from "./task-round-trip.ts";
 import { warmExec } from "./warm-exec.ts";
 import { warmStart } from "./warm-start.ts";
 
@@ -31,6 +36,7 @@ const root = resolve(import.meta.dir, "..");
 const figures: readonly Figure[] = [
   ...[getSession, sendMessage, events, restart, startUp],
   ...[firstOutput, exec, copy, warmStart, warmExec, againstDocker, manyContainers, chat],
+  ...[taskRoundTrip, taskRate, manyTasks, lostWorker, taskOutput],
 ];
 
 const usage = `Usage: bun run bench [--quick] [--only <figure>,…] [--json <file>] [--svg <file>] [--markdown <file>]

@@ -134,7 +134,7 @@ export interface Cancellable {
 }
 
 /** How many connections without a stream are kept, and for how long, in milliseconds. */
-const MAX_IDLE = 4;
+const MAX_IDLE = 16;
 const IDLE_MS = 10_000;
 
 /** 20 days: above 24.8 the timers beneath overflow, and the call would end at once. */
