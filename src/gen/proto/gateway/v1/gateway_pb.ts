@@ -188,14 +188,15 @@ export type GatewaySessionConfig = Message<"proto.gateway.v1.GatewaySessionConfi
   idleTimeoutNs: bigint;
 
   /**
-   * Whether answers come in chunks while they are made; otherwise in one chunk when they are whole.
+   * Whether answers come in chunks while they are made; otherwise when they are whole, in one chunk unless chunk_size
+   * cuts them. True where no config is given at all.
    *
    * @generated from field: bool enable_streaming = 3;
    */
   enableStreaming: boolean;
 
   /**
-   * Bytes of a message; longer ones are INVALID_ARGUMENT.
+   * Bytes of UTF-8 of a client's message; longer ones are INVALID_ARGUMENT. At most what the server allows.
    *
    * @generated from field: int32 max_message_size = 4;
    */
@@ -230,21 +231,21 @@ export const GatewaySessionConfigSchema: GenMessage<GatewaySessionConfig> = /*@_
  */
 export type StreamConfig = Message<"proto.gateway.v1.StreamConfig"> & {
   /**
-   * Bytes of UTF-8 a chunk; no character is cut, and one that is larger goes alone. 0: as the assistant sends it.
+   * Bytes of UTF-8 a chunk at most; no character is cut, and one that is larger goes alone. 0: as the assistant sends it.
    *
    * @generated from field: int64 chunk_size = 1;
    */
   chunkSize: bigint;
 
   /**
-   * Nanoseconds between two chunks; 0: as they come.
+   * Nanoseconds between two chunks, up to a minute; 0: as they come.
    *
    * @generated from field: int64 chunk_delay_ns = 2;
    */
   chunkDelayNs: bigint;
 
   /**
-   * Whether a chunk holds only what is new; otherwise all so far.
+   * Whether a chunk holds only what is new; otherwise all so far. True where no stream_config is given at all.
    *
    * @generated from field: bool enable_delta = 3;
    */
@@ -265,21 +266,21 @@ export const StreamConfigSchema: GenMessage<StreamConfig> = /*@__PURE__*/
  */
 export type SessionSecurity = Message<"proto.gateway.v1.SessionSecurity"> & {
   /**
-   * Refuse callers that the server does not know.
+   * Callers that the server does not know are UNAUTHENTICATED.
    *
    * @generated from field: bool require_auth = 1;
    */
   requireAuth: boolean;
 
   /**
-   * For user interfaces in browsers; kept for them.
+   * A call with the header `origin` has to come from one of these, or is PERMISSION_DENIED; empty: from any.
    *
    * @generated from field: repeated string allowed_origins = 2;
    */
   allowedOrigins: string[];
 
   /**
-   * For user interfaces that encrypt; kept for them.
+   * INVALID_ARGUMENT when true: nothing encrypts a Unix socket.
    *
    * @generated from field: bool enable_encryption = 3;
    */
@@ -1085,7 +1086,7 @@ export type StreamChatRequest = Message<"proto.gateway.v1.StreamChatRequest"> & 
     case: "heartbeat";
   } | {
     /**
-     * Gives up the turn that runs.
+     * Gives up this stream's first question that has no answer yet; nothing happens without one.
      *
      * @generated from field: proto.gateway.v1.CancelStream cancel = 4;
      */
@@ -1115,7 +1116,7 @@ export type CancelStream = Message<"proto.gateway.v1.CancelStream"> & {
   reason: string;
 
   /**
-   * Also gives up the turns that wait.
+   * Also gives up those behind it.
    *
    * @generated from field: bool force = 2;
    */
@@ -1150,7 +1151,7 @@ export type StreamChatResponse = Message<"proto.gateway.v1.StreamChatResponse"> 
     case: "chunk";
   } | {
     /**
-     * An event of the session.
+     * The acknowledgement of a message that begins no turn.
      *
      * @generated from field: proto.gateway.v1.GatewayEvent event = 2;
      */
@@ -1645,7 +1646,7 @@ export const GatewayEventType = {
   STREAM_STARTED: 6,
 
   /**
-   * A piece of an answer was sent.
+   * A piece of an answer was sent. Pieces are on StreamChat and StreamResponses; SubscribeToEvents never has this.
    *
    * @generated from enum value: GATEWAY_EVENT_TYPE_STREAM_CHUNK = 7;
    */
@@ -1659,7 +1660,7 @@ export const GatewayEventType = {
   STREAM_COMPLETE: 8,
 
   /**
-   * An answer was broken off.
+   * There is no answer: `data` has `error` and `reason`, or the `reason` of a cancel.
    *
    * @generated from enum value: GATEWAY_EVENT_TYPE_STREAM_ERROR = 9;
    */
@@ -1763,7 +1764,8 @@ export const StreamStateSchema: GenEnum<StreamState> = /*@__PURE__*/
  */
 export const GatewayService: GenService<{
   /**
-   * CreateGatewaySession opens a gateway session, and the session behind it.
+   * CreateGatewaySession opens a gateway session, and the session behind it, which has the same id. INVALID_ARGUMENT;
+   * RESOURCE_EXHAUSTED at the bound on sessions.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.CreateGatewaySession
    */
@@ -1773,7 +1775,8 @@ export const GatewayService: GenService<{
     output: typeof CreateGatewaySessionResponseSchema;
   },
   /**
-   * GetGatewaySession reads a gateway session. NOT_FOUND.
+   * GetGatewaySession reads a gateway session. NOT_FOUND, also for a session that no user interface has opened. All calls
+   * that name a gateway session: UNAUTHENTICATED and PERMISSION_DENIED where its security does not let the caller in.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.GetGatewaySession
    */
@@ -1805,7 +1808,8 @@ export const GatewayService: GenService<{
   },
   /**
    * GatewaySendMessage stores one message; a USER message is then routed to the assistant. NOT_FOUND;
-   * FAILED_PRECONDITION when the session is closed.
+   * FAILED_PRECONDITION when the session is closed; INVALID_ARGUMENT when it is larger than max_message_size;
+   * RESOURCE_EXHAUSTED when too many questions of the session wait.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.GatewaySendMessage
    */
@@ -1816,8 +1820,10 @@ export const GatewayService: GenService<{
   },
   /**
    * StreamChat is a conversation: each USER message is answered by chunks, the last of which is final, and one status.
-   * A turn that can't be answered has one ERROR status that says why, and no chunk. After the client's half-close the
-   * whole answer still comes, then OK.
+   * A turn that can't be answered has one ERROR status that says why, and no final chunk. Answers come in the order of the
+   * questions. Other messages are acknowledged by an event. After the client's half-close the whole answer still comes,
+   * then OK; when the session is closed, turns end with their status, then OK. NOT_FOUND; FAILED_PRECONDITION when it is
+   * closed already; what is wrong with a frame ends the stream with INVALID_ARGUMENT, and turns go on.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.StreamChat
    */
@@ -1828,7 +1834,8 @@ export const GatewayService: GenService<{
   },
   /**
    * StreamResponses sends the answer to one message, whole, during or after its turn; without message_id it follows the
-   * answers to come. NOT_FOUND when there is no such message.
+   * answer that is being made and those to come, until the session is closed. NOT_FOUND when there is no such message;
+   * INVALID_ARGUMENT when it is none of a user's.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.StreamResponses
    */
@@ -1838,8 +1845,8 @@ export const GatewayService: GenService<{
     output: typeof StreamResponsesResponseSchema;
   },
   /**
-   * SubscribeToEvents follows the events of one gateway session. Response headers mean that the subscription is in force.
-   * NOT_FOUND.
+   * SubscribeToEvents follows the events of one gateway session until it is closed. Response headers mean that the
+   * subscription is in force; `x-baaaht-cursor` says where it begins. NOT_FOUND.
    * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
    *
    * @generated from rpc proto.gateway.v1.GatewayService.SubscribeToEvents

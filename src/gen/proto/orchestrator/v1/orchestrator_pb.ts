@@ -4701,7 +4701,9 @@ export const OrchestratorService: GenService<{
    * StreamMessages joins the session that the first frame names: what is sent is stored in order, and the session's
    * messages and events come back. Response headers mean that nothing after them is missed. After the client's
    * half-close all that was sent is stored and answered, then the stream ends OK. INVALID_ARGUMENT when a later frame
-   * names another session; FAILED_PRECONDITION when the session is closed.
+   * names another session; FAILED_PRECONDITION when the session is closed, unless resume_after is given: then all that it
+   * has had since comes, and the stream ends OK. A message that was stored before is acknowledged by its event once more,
+   * without a cursor.
    * The names without the plural are those of older clients:
    * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
    * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
