@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { DescMethod } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
+import { AgentService } from "../../src/gen/proto/agent/v1/agent_pb.ts";
+import { GatewayService } from "../../src/gen/proto/gateway/v1/gateway_pb.ts";
 import { MessageRole, OrchestratorService } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { type Canary, startCanary } from "./canary.ts";
@@ -655,7 +657,7 @@ describe("idempotency keys and message ids", () => {
   });
 });
 
-describe("what is closed, or not served yet", () => {
+describe("what is closed, and what is served", () => {
   refuses([
     [
       "SendMessage() to a closed session is FAILED_PRECONDITION",
@@ -672,4 +674,18 @@ describe("what is closed, or not served yet", () => {
       [],
     ],
   ]);
+
+  test("every method of every service is served", async () => {
+    const methods = [OrchestratorService, AgentService, GatewayService].flatMap((service) => service.methods);
+    // Streams that have nothing to refuse go on until their deadline.
+    const deadline = Date.now() + 5_000;
+    const refusals = await Promise.all(
+      methods.map(async (called) => ({
+        name: called.name,
+        ...(await refusalOf(client, called, {}, { deadline })),
+      })),
+    );
+    const missing = refusals.filter(({ code }) => code === grpc.status.UNIMPLEMENTED);
+    expect(missing.map(({ name }) => name)).toEqual([]);
+  });
 });
