@@ -2,8 +2,9 @@ import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
 import { MessageRole } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { AnswerView } from "./chat/answer-view.ts";
-import { askTurn, type TurnEnd } from "./chat/asked-turn.ts";
+import { askTurn, followed, type TurnEnd } from "./chat/asked-turn.ts";
 import { withoutControls } from "./chat/markdown.ts";
+import { PlainTurn } from "./chat/plain-turn.ts";
 import { chatOnTerminal } from "./chat/terminal-chat.ts";
 import { caughtUp, followToolCalls } from "./chat/tool-calls.ts";
 import { clientCommand } from "./client-command.ts";
@@ -47,15 +48,17 @@ says whether there was one. The session is closed then unless it was given or --
       flags.session === undefined
         ? await newSession(client, flags.name ?? "chat")
         : await findSessionId(client, flags.session);
+    const ask = await askingOf(client, sessionId);
     if (question === undefined) {
       if (flags.session !== undefined) await showLast(client, { sessionId, shell, isPainted });
       const asked = await askedBefore(client, sessionId);
-      const exitCode = await chatOnTerminal(client, { sessionId, shell, isPainted, asked });
+      const exitCode = await chatOnTerminal(client, { sessionId, shell, isPainted, asked, ask });
       await shell.err.write(`To go on: baaaht chat --session ${sessionId}\n`).catch(() => undefined);
       return exitCode;
     }
     try {
-      return await answerOnce(client, { sessionId, question, shell, isPainted, showsTools: flags.tools });
+      const showsTools = flags.tools;
+      return await answerOnce(client, { sessionId, question, shell, isPainted, showsTools, ask });
     } finally {
       if (flags.session === undefined && !flags.keep)
         await client.gateway
@@ -77,6 +80,18 @@ async function newSession(client: Client, name: string): Promise<string> {
     config: { enableStreaming: true, streamConfig: { enableDelta: true }, idleTimeoutNs: IDLE_TIMEOUT_NS },
   });
   return sessionId;
+}
+
+/** How a session is asked: one that a user interface has opened gives its answers while they are made. */
+async function askingOf(client: Client, sessionId: string): Promise<typeof askTurn> {
+  try {
+    await client.gateway.getGatewaySession({ sessionId });
+    return askTurn;
+  } catch (error) {
+    if (Failure.from(error)?.kind !== "not_found") throw error;
+    await client.orchestrator.getSession({ sessionId, messageLimit: 1 });
+    return (other, asking) => followed(other, asking, new PlainTurn(asking));
+  }
 }
 
 /** What was asked for on the command line or on stdin; undefined when somebody sits there to type. */
@@ -104,6 +119,7 @@ interface Once {
   readonly shell: Shell;
   readonly isPainted: boolean;
   readonly showsTools: boolean;
+  readonly ask: typeof askTurn;
 }
 
 /** One question, one answer. */
@@ -115,7 +131,7 @@ async function answerOnce(client: Client, once: Once): Promise<number> {
   const tools = once.showsTools ? await tellTools(client, { ...once, signal: over.signal }) : undefined;
   const view = new AnswerView({ isPainted, isUnfolded: () => true, unfoldHint: "" });
   let hasText = false;
-  const end = await askTurn(client, {
+  const end = await once.ask(client, {
     sessionId,
     messageId: Bun.randomUUIDv7(),
     text: question,

@@ -41,7 +41,19 @@ export type TurnEnd =
  * Failures: the server's, where asking again does not help.
  */
 export async function askTurn(client: Client, asking: Asking): Promise<TurnEnd> {
-  const turn = new AskedTurn(asking);
+  return await followed(client, asking, new AskedTurn(asking));
+}
+
+/** A turn that may have to be joined several times. */
+export interface JoinedTurn {
+  /** Whether a stream was there before. */
+  readonly wasOpen: boolean;
+  /** One stream, to the turn's end. */
+  follow(client: Client, isOpen: () => void): Promise<TurnEnd>;
+}
+
+/** Follows a turn to its end, and joins it again when its connection was lost. */
+export async function followed(client: Client, asking: Asking, turn: JoinedTurn): Promise<TurnEnd> {
   for (let failures = 0; ; ) {
     try {
       return await turn.follow(client, () => {

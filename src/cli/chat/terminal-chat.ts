@@ -3,7 +3,7 @@ import { Failure } from "../../failure.ts";
 import { EXIT_CODES, SIGNAL_EXIT_CODES } from "../exit-codes.ts";
 import type { Shell } from "../shell.ts";
 import { AnswerView } from "./answer-view.ts";
-import { askTurn, type TurnEnd } from "./asked-turn.ts";
+import type { askTurn, TurnEnd } from "./asked-turn.ts";
 import { DraftView } from "./draft-view.ts";
 import { type Draft, EMPTY, edited, hasLine, typed } from "./editor.ts";
 import { History } from "./history.ts";
@@ -16,6 +16,7 @@ export interface TerminalChatOptions {
   readonly isPainted: boolean;
   /** What was asked before, oldest first. */
   readonly asked: readonly string[];
+  readonly ask: typeof askTurn;
 }
 
 const HELP = `Enter sends, Alt-Enter or a \\ at the end begins another line, Up and Down go through what was asked.
@@ -194,7 +195,7 @@ class TerminalChat {
     const turn = { messageId, view, cancel: new AbortController(), over: Promise.withResolvers<void>() };
     this.#turn = turn;
     try {
-      const end = await askTurn(this.#client, {
+      const end = await this.#options.ask(this.#client, {
         sessionId,
         messageId,
         text,

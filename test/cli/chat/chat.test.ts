@@ -101,6 +101,23 @@ test(
 );
 
 test(
+  "chat goes on with a session that another program has opened, whose answers come whole",
+  async () => {
+    const { orchestrator } = server.client;
+    const { sessionId } = await orchestrator.createSession({ metadata: { name: "plain" } });
+    const asked = await chat(["--session", "plain", "hello there"]);
+    expect(asked).toEqual({ exitCode: 0, stdout: "hello there\n", stderr: "" });
+    expect((await chat(["--session", "plain", "!fail no idea"])).exitCode).toBe(12);
+    const { messages } = await orchestrator.listMessages({ sessionId });
+    expect(messages.map(({ content }) => content)).toEqual(["hello there", "hello there", "!fail no idea"]);
+    await orchestrator.closeSession({ sessionId });
+    const closed = await chat(["--session", sessionId, "hello"]);
+    expect([closed.exitCode, closed.stderr]).toEqual([19, expect.stringContaining("closed")]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "chat on a terminal streams, folds tools, edits, goes back, cancels, and leaves with two Ctrl-C",
   async () => {
     await using terminal = new Terminal(server.socketPath);
