@@ -1,7 +1,8 @@
 import { APICallError, RetryError } from "ai";
 import { Failure, type FailureKind } from "../failure.ts";
+import { shownUrl, urlSecrets } from "./shown-url.ts";
 
-/** Why a model's server could not be had or made no sense, in words for whoever has asked. The key is not in them. */
+/** Why a model's server could not be had or made no sense, in words for whoever has asked. No key or password is in them. */
 export function modelFailure(
   error: unknown,
   { baseUrl, model, key }: { readonly baseUrl: string; readonly model: string; readonly key: string },
@@ -10,9 +11,9 @@ export function modelFailure(
   const last = RetryError.isInstance(error) ? error.lastError : error;
   const status = statusOf(last);
   const { kind, reason, hint } = meaningOf(status);
-  const words = withoutKey(wordsOf(last), key);
+  const words = inOneLine(without([key, ...urlSecrets(baseUrl)], wordsOf(last)));
   const what = status === undefined ? words : `it answers ${status} (${words})`;
-  return new Failure(kind, `Cannot ask the model "${model}" at ${baseUrl}: ${what}${hint}`, {
+  return new Failure(kind, `Cannot ask the model "${model}" at ${shownUrl(baseUrl)}: ${what}${hint}`, {
     reason,
     ...retryAfter(last),
   });
@@ -57,20 +58,25 @@ function statusOf(error: unknown): number | undefined {
   return typeof error.statusCode === "number" && error.statusCode >= 400 ? error.statusCode : undefined;
 }
 
-/** One line, not too long: some servers answer with a page. */
 function wordsOf(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
-  const words =
-    APICallError.isInstance(error) && cause !== "" && !said.includes(cause) ? `${said}: ${cause}` : said;
+  return APICallError.isInstance(error) && cause !== "" && !said.includes(cause) ? `${said}: ${cause}` : said;
+}
+
+/** Not too long: some servers answer with a page. */
+function inOneLine(words: string): string {
   const line = words.replace(/\s+/g, " ").trim();
   return line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS)}...(cut)` : line;
 }
 
 const MAX_WORDS = 500;
 
-function withoutKey(words: string, key: string): string {
-  return key === "" ? words : words.replaceAll(key, "(the key)");
+function without(secrets: readonly string[], words: string): string {
+  return secrets.reduce(
+    (rest, secret) => (secret === "" ? rest : rest.replaceAll(secret, "(the key)")),
+    words,
+  );
 }
 
 function retryAfter(error: unknown): { readonly retryAfterMs?: number } {

@@ -11,9 +11,10 @@ import {
 import { abortFailure, Failure } from "../failure.ts";
 import { modelFailure } from "./model-failure.ts";
 import type { Piece, Provider, Said, Step, ToolDeclaration } from "./provider.ts";
+import { shownUrl } from "./shown-url.ts";
 
 export interface ModelOptions {
-  /** Of a server that speaks the OpenAI protocol, such as `http://127.0.0.1:11434/v1`. */
+  /** Of a server that speaks the OpenAI protocol, such as `http://127.0.0.1:11434/v1`. A password in it is shown nowhere. */
   readonly baseUrl: string;
   readonly model: string;
   /** Empty: the server wants none. Shown nowhere. */
@@ -33,7 +34,7 @@ export function modelProvider(options: ModelOptions): Provider {
     ...(key === "" ? {} : { apiKey: key }),
   });
   return {
-    about: `model ${model} at ${baseUrl}`,
+    about: `model ${model} at ${shownUrl(baseUrl)}`,
     readsConversation: true,
     async *step({ instructions, said, tools, signal }: Step) {
       const { stream } = streamText({

@@ -3,6 +3,7 @@ import { Failure } from "../failure.ts";
 import type { AssistantConfig } from "./assistant-config.ts";
 import { echoProvider } from "./echo-provider.ts";
 import type { Provider } from "./provider.ts";
+import { httpUrl, shownUrl } from "./shown-url.ts";
 
 /**
  * The provider that the configuration asks for.
@@ -13,7 +14,8 @@ export async function chooseProvider(config: AssistantConfig): Promise<Provider>
   const { provider, baseUrl, model, modelRetries: retries, maxAnswerTokens } = config;
   if (provider === "echo" || (provider === "auto" && model === "")) return echoProvider;
   if (model === "") throw unfit('assistant.model is missing: name a model, or take the provider "echo"');
-  if (!URL.canParse(baseUrl)) throw unfit(`assistant.base-url is "${baseUrl}", which is no URL`);
+  if (httpUrl(baseUrl) === undefined)
+    throw unfit(`assistant.base-url is "${shownUrl(baseUrl)}", which is no http:// or https:// URL`);
   const { modelProvider } = await import("./model-provider.ts");
   return modelProvider({ baseUrl, model, key: keyOf(config), retries, maxAnswerTokens });
 }

@@ -310,6 +310,7 @@ test("chooseProvider() takes the key from its file, and says what is missing", a
   const problems = [
     { ...config, keyFile: folder.file("none") },
     { ...config, baseUrl: "model.example.org" },
+    { ...config, baseUrl: "me:secret@model.example.org/v1" },
     { ...config, model: "", provider: "model" as const },
   ].map(async (more) => {
     const failure: unknown = await chooseProvider(assistantConfig(more)).catch((error) => error);
@@ -317,7 +318,8 @@ test("chooseProvider() takes the key from its file, and says what is missing", a
   });
   expect(await Promise.all(problems)).toEqual([
     expect.stringContaining("the key can't be read: ENOENT"),
-    'Cannot be an assistant: assistant.base-url is "model.example.org", which is no URL',
+    'Cannot be an assistant: assistant.base-url is "model.example.org", which is no http:// or https:// URL',
+    'Cannot be an assistant: assistant.base-url is "model.example.org/v1", which is no http:// or https:// URL',
     'Cannot be an assistant: assistant.model is missing: name a model, or take the provider "echo"',
   ]);
 });

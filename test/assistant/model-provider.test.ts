@@ -116,6 +116,29 @@ test("modelProvider() says that a key was refused, with the setting to look at a
   expect(failure.message).not.toContain(KEY);
 });
 
+test("modelProvider() shows no part of a key that its words are too long for", async () => {
+  const error = { message: `${"x".repeat(490)}${KEY}` };
+  await using server = new ModelServer({ kind: "status", status: 400, body: JSON.stringify({ error }) });
+  expect((await failed(server)).message).not.toContain("sk-");
+});
+
+test("modelProvider() shows no password that is in the URL, and asks with it", async () => {
+  const error = { message: "s3 cret (s3%20cret) is not the password of me" };
+  await using server = new ModelServer({ kind: "status", status: 401, body: JSON.stringify({ error }) });
+  const baseUrl = server.baseUrl.replace("//", "//me:s3%20cret@");
+  const options = { baseUrl, model: "small", key: "", retries: 0, maxAnswerTokens: 99 };
+  const provider = modelProvider(options);
+  expect(provider.about).toBe(`model small at ${server.baseUrl}`);
+  const signal = new AbortController().signal;
+  const asked = provider.step({ instructions: "", said: [{ by: "user", text: "hi" }], tools: [], signal });
+  const failure: unknown = await Array.fromAsync(asked).catch((error) => error);
+  const { message } = Failure.from(failure) ?? { message: "" };
+  expect(message).toContain(
+    `at ${server.baseUrl}: it answers 401 ((the key) ((the key)) is not the password of me)`,
+  );
+  expect(server.asked[0]?.key).toBe(`Basic ${Buffer.from("me:s3 cret").toString("base64")}`);
+});
+
 test("modelProvider() comes again after a 429, when its retry-after says so", async () => {
   await using server = new ModelServer(
     { kind: "status", status: 429, headers: { "retry-after-ms": "5" } },
