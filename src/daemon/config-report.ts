@@ -26,5 +26,8 @@ export function describe(loaded: Pick<LoadedConfig<unknown>, "values">): readonl
 /** The value as one would write it, or stars. */
 export function shownValue({ setting, value }: SettingValue): string {
   if (setting.secret) return value === "" ? "" : "********";
-  return setting.write(value);
+  return setting.write(value).replace(PASSWORD_IN_URL, "$1********@");
 }
+
+/** As in `https://name:password@host`. */
+const PASSWORD_IN_URL = /(:\/\/[^/?#@:\s]*:)[^/?#\s]*@/g;

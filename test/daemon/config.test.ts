@@ -246,6 +246,25 @@ test("readConfigFile() tells absent from unreadable", () => {
   }
 });
 
+test("describe() masks a password in a URL, and leaves the rest of it", () => {
+  const [named] = namedSettings;
+  if (named === undefined) throw new Error("the table is empty");
+  const url = { ...named, setting: text("A URL.", { default: "" }), source: { kind: "default" } as const };
+  const urls = [
+    "https://me:p@ss@host/v1",
+    "https://:secret@host:1/v1",
+    "ssh://me@host:22",
+    "http://host:80/a@b",
+  ];
+  const values = urls.map((value) => ({ ...url, value }));
+  expect(describe({ values }).map(({ value }) => value)).toEqual([
+    "https://me:********@host/v1",
+    "https://:********@host:1/v1",
+    "ssh://me@host:22",
+    "http://host:80/a@b",
+  ]);
+});
+
 test("describe() masks what is secret and shows the rest as one would write it", () => {
   const [named] = namedSettings;
   if (named === undefined) throw new Error("the table is empty");
