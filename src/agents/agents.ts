@@ -24,14 +24,7 @@ import {
 } from "./agent-limits.ts";
 import { type Deciding, loseAgent, registerAgent, returnAgent, unregisterAgent } from "./agent-rules.ts";
 import { checkToken, newToken } from "./agent-token.ts";
-import {
-  type AgentView,
-  type LiveAgent,
-  nothingReported,
-  Presence,
-  type Present,
-  viewOf,
-} from "./presence.ts";
+import { type AgentView, type LiveAgent, nothingReported, Presence, type Present } from "./presence.ts";
 import { usageTogether } from "./together.ts";
 
 export interface AgentsOptions {
@@ -122,7 +115,7 @@ export class Agents {
     );
     const present = this.#presence.add(agent);
     this.#tell({ kind: "live", agent });
-    return { agent: viewOf(present), token };
+    return { agent: this.#presence.viewOf(present), token };
   }
 
   /**
@@ -172,12 +165,12 @@ export class Agents {
     if (violations.length > 0) throw invalid("take a heartbeat", violations);
     const present = await this.#heard(id, { token: beat.token, doing: "take the heartbeat of agent" }, call);
     present.report = beat.report;
-    return viewOf(present);
+    return this.#presence.viewOf(present);
   }
 
   /** Counts as a sign of life, and brings an agent back that was lost. Failures: as of `heartbeat`. */
   async arrive(id: AgentId, sign: Sign, call: Call): Promise<LiveAgent> {
-    return viewOf(await this.#heard(id, sign, call));
+    return this.#presence.viewOf(await this.#heard(id, sign, call));
   }
 
   /** Counts as a sign of life of an agent that is live; says whether it is. */
@@ -193,13 +186,13 @@ export class Agents {
 
   /** The agents that are live now. */
   live(): readonly LiveAgent[] {
-    return this.#presence.all().map(viewOf);
+    return this.#presence.all().map((present) => this.#presence.viewOf(present));
   }
 
   /** Failures: NOT_FOUND. */
   async get(id: AgentId): Promise<AgentView> {
     const present = this.#presence.get(id);
-    if (present !== undefined) return viewOf(present);
+    if (present !== undefined) return this.#presence.viewOf(present);
     return this.#view(knownAgent(await this.#store.get(agentTable, id), { id, doing: "get agent" }));
   }
 
@@ -230,6 +223,11 @@ export class Agents {
   /** What all that are live use together; undefined when none has said. */
   usage(): Usage | undefined {
     return usageTogether(this.#presence.all().flatMap(({ report }) => report.usage ?? []));
+  }
+
+  /** Has `tasksOf` asked for the tasks that an agent was given, whenever it is shown. */
+  showTasks(tasksOf: (id: AgentId) => readonly string[]): void {
+    this.#presence.tasksOf = tasksOf;
   }
 
   /** How many are live. */
@@ -338,7 +336,7 @@ export class Agents {
 
   #view(agent: Agent): AgentView {
     const present = agent.life.state === "live" ? this.#presence.get(agent.id) : undefined;
-    if (present !== undefined) return viewOf(present);
+    if (present !== undefined) return this.#presence.viewOf(present);
     return { agent, heardAt: agent.heardAt, report: nothingReported, line: "none" };
   }
 

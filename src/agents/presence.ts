@@ -44,8 +44,19 @@ export class Presence {
     this.#clocks = clocks;
   }
 
+  /** The tasks that an agent was given; none until somebody hands out tasks. */
+  tasksOf: (id: AgentId) => readonly string[] = () => [];
+
   get size(): number {
     return this.#present.size;
+  }
+
+  /** An agent as others see it: at the tasks that it was given, and at what it says itself. */
+  viewOf({ agent, heardAt, report, line }: Present): LiveAgent {
+    const given = this.tasksOf(agent.id);
+    if (given.length === 0) return { agent, heardAt, report, line };
+    const activeTasks = [...new Set([...given, ...report.activeTasks])];
+    return { agent, heardAt, report: { ...report, activeTasks }, line };
   }
 
   get(id: AgentId): Present | undefined {
@@ -94,8 +105,4 @@ export class Presence {
     }
     return this.all().filter((present) => !present.isLeaving && this.silenceOf(present) >= graceMs);
   }
-}
-
-export function viewOf({ agent, heardAt, report, line }: Present): LiveAgent {
-  return { agent, heardAt, report, line };
 }

@@ -133,7 +133,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
 }
 
-function countsOf({ sessions, containers, pool, agents, lines }: Domain) {
+function countsOf({ sessions, containers, pool, agents, lines, tasks }: Domain) {
   let streams = 0;
   return {
     countGateways: () => sessions.countOpenGateways(),
@@ -142,6 +142,7 @@ function countsOf({ sessions, containers, pool, agents, lines }: Domain) {
       streams += by;
     },
     agentsNow: () => ({ live: agents.count, lines: lines.count, usage: agents.usage() }),
+    countTasks: () => tasks.countOpen(),
     countSessions: () => sessions.countOpen(),
     countContainers: () => containers.countActive(),
     countPrepared: () => pool.waiting,

@@ -44,7 +44,7 @@ export async function startTasks(
       handing.changed(change);
       times.notice(change.after);
     },
-    outputBytesOf: (id) => live.get(id)?.output.total,
+    outputOf: (id) => live.get(id)?.output,
   });
   const live = new LiveTasks({
     store,
@@ -72,6 +72,7 @@ export async function startTasks(
     onDue: (task) => times.notice(task),
   });
   const ofAgents = taskAgents({ agents, handing, changes, clock, policy, background: supervisor });
+  agents.showTasks(ofAgents.heldBy);
   const taskStreams = new TaskStreams({
     ...{ tasks, changes, handing, silences, policy, clock, live, random: Math.random },
     background: supervisor,

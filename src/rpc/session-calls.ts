@@ -9,6 +9,7 @@ import {
 import type { Messages } from "../messages/messages.ts";
 import type { SessionId } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
+import type { Tasks } from "../tasks/tasks.ts";
 import { askedBy } from "./asked-by.ts";
 import { encode } from "./encoded.ts";
 import type { Handlers } from "./handlers.ts";
@@ -22,6 +23,7 @@ import { count32, requiredId, timestamp } from "./wire-values.ts";
 export interface SessionCallParts {
   readonly sessions: Sessions;
   readonly messages: Messages;
+  readonly tasks: Pick<Tasks, "contextOf">;
   readonly chat: Chat;
   readonly readings: Readings;
   readonly log: EventLog;
@@ -55,15 +57,16 @@ export function sessionCalls(parts: SessionCallParts): Handlers<typeof Orchestra
       const session = await sessions.get(id);
       const activity = await sessions.activity(id);
       const usages = readings.live(session.containerIds);
-      const parts = { session, activity, messageLimit: limit, usages };
-      const kept = answers.get(parts);
+      const made = { session, activity, messageLimit: limit, usages };
+      const kept = answers.get(made);
       if (kept !== undefined) return kept;
       const newest =
         activity === undefined || activity.messageCount === 0 ? [] : await messages.newest(id, limit);
+      const tasks = await parts.tasks.contextOf(id);
       const answer = encode(GetSessionResponseSchema, {
-        session: toWireSession(session, { activity, messages: newest, usages }),
+        session: toWireSession(session, { activity, messages: newest, usages, tasks }),
       });
-      answers.keep(parts, answer);
+      answers.keep(made, answer);
       return answer;
     },
 

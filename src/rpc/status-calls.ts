@@ -28,6 +28,8 @@ export interface ServerFacts {
   readonly countGateways: () => Promise<number>;
   /** StreamChat and StreamResponses that are open. */
   readonly countStreams: () => number;
+  /** Tasks that have not ended, and how many of them agents have. */
+  readonly countTasks: () => Promise<{ readonly open: number; readonly handedOut: number }>;
   readonly agentsNow: () => {
     readonly live: number;
     readonly lines: number;
@@ -75,12 +77,13 @@ export function statusCalls(facts: ServerFacts): {
         const { version, subsystems } = checked();
         return { version, subsystems, status: Status.RUNNING };
       },
-      getStatus: () => {
+      getStatus: async () => {
         const { live, lines, usage } = facts.agentsNow();
+        const { open, handedOut } = await facts.countTasks();
         return {
           ...lived(),
-          state: AgentState.IDLE,
-          activeTasks: 0,
+          state: handedOut > 0 ? AgentState.BUSY : AgentState.IDLE,
+          activeTasks: count32(open),
           ...(usage === undefined ? {} : { resources: toWireUsage(usage) }),
           liveAgents: count32(live),
           openLines: count32(lines),

@@ -19,6 +19,7 @@ import type {
   SessionMetadata,
 } from "../sessions/session.ts";
 import type { SessionFilter } from "../sessions/sessions.ts";
+import type { TaskContext } from "../tasks/tasks.ts";
 import { toWireMessage } from "./wire-message.ts";
 import { toWireUsage } from "./wire-usage.ts";
 import { knownEnum, timestamp } from "./wire-values.ts";
@@ -49,6 +50,8 @@ export function toWireSession(
     readonly messages?: readonly Message[];
     /** Of its containers. */
     readonly usages?: readonly Usage[];
+    /** Said where the client has kept nothing of its own there. */
+    readonly tasks?: TaskContext;
   } = {},
 ): MessageInitShape<typeof SessionSchema> {
   const { life } = session;
@@ -65,8 +68,9 @@ export function toWireSession(
     metadata: { ...session.metadata, tags: [...session.metadata.tags] },
     context: {
       messages: (more.messages ?? []).map(toWireMessage),
-      currentTaskId: session.currentTaskId,
-      taskHistory: [...session.taskHistory],
+      currentTaskId: session.currentTaskId || (more.tasks?.currentTaskId ?? ""),
+      taskHistory:
+        session.taskHistory.length > 0 ? [...session.taskHistory] : [...(more.tasks?.taskHistory ?? [])],
       preferences: session.preferences,
       config: toWireConfig(session.config),
       ...(usage === undefined ? {} : { resourceUsage: toWireUsage(usage) }),

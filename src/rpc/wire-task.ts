@@ -131,7 +131,7 @@ export function toWireTask(view: TaskView): MessageInitShape<typeof TaskSchema> 
     attempt: task.attempt,
     stateReason: view.reason,
     outputBytes: BigInt(view.outputBytes),
-    outputKeptBytes: BigInt(view.keptBytes ?? view.outputBytes),
+    outputKeptBytes: BigInt(view.keptBytes),
     ...(life.state === "queued" && life.notBefore !== null ? { notBefore: timestamp(life.notBefore) } : {}),
   };
 }

@@ -1,4 +1,5 @@
 import type { LiveTask } from "./live-task.ts";
+import type { Piece } from "./piece.ts";
 import type { RecordingReader } from "./recording.ts";
 import { isEnded, type TaskId } from "./task.ts";
 import type { TaskAnswer, WorkerResult } from "./task-frames.ts";
@@ -40,6 +41,8 @@ export class CallerEnd implements Disposable {
           yield { kind: "output", piece, missing };
           missing = 0;
         }
+        // There is nothing behind what is missing: an empty piece says so.
+        if (missing > 0) yield { kind: "output", piece: nothingAt(this.#reader.offset), missing };
         continue;
       }
       if (!hasEnded) {
@@ -78,4 +81,10 @@ export class CallerEnd implements Disposable {
     };
     return { kind: "complete", taskId: task.id, at, ...whole };
   }
+}
+
+/** A piece without a byte. */
+function nothingAt(offset: number): Piece {
+  const text = { stream: "", text: "", data: new Uint8Array(0), metadata: {} };
+  return { offset, size: 0, attempt: 0, isLast: false, ...text };
 }

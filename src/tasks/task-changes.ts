@@ -37,7 +37,7 @@ export interface TaskChangesOptions {
   /** Hears of every change of a task when it is durable, in the order of the log. */
   readonly onChanged: (change: TaskChange) => void;
   /** How much output a task has, where that is known better than its row does. */
-  readonly outputBytesOf: (id: TaskId) => number | undefined;
+  readonly outputOf: (id: TaskId) => { readonly total: number; readonly kept: number } | undefined;
 }
 
 /** Moves tasks: the pure rules decide, and the row, the census, the session's activity and the events are one commit. */
@@ -67,7 +67,9 @@ export class TaskChanges {
       const before = knownTask(loaded.task, { id: task.id, doing: changing.doing });
       const { task: next, told } = step(before, at);
       if (next === before) return unchanged({ before, after: before });
-      const after = { ...next, outputBytes: this.#options.outputBytesOf(task.id) ?? next.outputBytes };
+      const output = this.#options.outputOf(task.id);
+      const after =
+        output === undefined ? next : { ...next, outputBytes: output.total, outputKeptBytes: output.kept };
       return moved({ ...loaded, before, after, told, at, changing, noticeMs: this.#options.noticeMs });
     });
     if (change.after !== change.before) this.#options.onChanged(change);
@@ -117,6 +119,8 @@ function rowsOfMove(move: {
     ...(census === undefined ? [] : [put(censusTable, census)]),
     // What becomes of its tasks is use of a session.
     ...(isUse ? [put(activityTable, activityAt(session, at, { before: activity, noticeMs }))] : []),
+    // A session that is closed is not used any more; what it says of its tasks has changed all the same.
+    ...(!isUse && activity !== undefined ? [put(activityTable, { ...activity })] : []),
   ];
 }
 

@@ -61,6 +61,7 @@ export function acceptedTask(
     begun: 0,
     progress: 0,
     outputBytes: 0,
+    outputKeptBytes: 0,
     life: { state: "queued", notBefore: null, reason: "" },
   };
   const data = { state: "queued", name: task.name, task_type: task.type, priority: task.priority };

@@ -39,6 +39,8 @@ export interface Task {
   readonly progress: number;
   /** How much output all of its attempts have written, as of its last change of state. */
   readonly outputBytes: number;
+  /** How many of the first bytes of it are kept; as of then, too. */
+  readonly outputKeptBytes: number;
   readonly life: TaskLife;
 }
 

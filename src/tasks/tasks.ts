@@ -59,6 +59,13 @@ export interface TasksOptions {
   readonly onDue: (task: Task) => void;
 }
 
+/** What a session says of its tasks; ids. */
+export interface TaskContext {
+  /** Empty: none. */
+  readonly currentTaskId: string;
+  readonly taskHistory: readonly string[];
+}
+
 /** A task with what a reader wants to know besides its row. */
 export interface TaskView {
   readonly task: Task;
@@ -66,7 +73,7 @@ export interface TaskView {
   readonly reason: string;
   readonly outputBytes: number;
   /** How many of the first bytes of its output are kept. */
-  readonly keptBytes: number | undefined;
+  readonly keptBytes: number;
   readonly inputData: Uint8Array | undefined;
   readonly result: Pick<TaskData, "data" | "outputText" | "errorText"> | undefined;
 }
@@ -161,7 +168,7 @@ export class Tasks {
       task,
       reason: this.#reasonOf(task),
       outputBytes: live?.output.total ?? task.outputBytes,
-      keptBytes: live?.output.kept,
+      keptBytes: live?.output.kept ?? task.outputKeptBytes,
       inputData: undefined,
       result: undefined,
     };
@@ -205,6 +212,21 @@ export class Tasks {
     });
   }
 
+  /** How many have not ended, and how many of those agents have. */
+  async countOpen(): Promise<{ readonly open: number; readonly handedOut: number }> {
+    const counts = await Promise.all(openStates.map((state) => this.count({ state })));
+    const open = counts.reduce((sum, count) => sum + count, 0);
+    return { open, handedOut: this.#options.handing.handedOut };
+  }
+
+  /** What a session says of its tasks: the newest that has not ended, and its newest, the oldest of them first. */
+  async contextOf(sessionId: string): Promise<TaskContext> {
+    const query = { where: { sessionId }, limit: mostHistory, descending: true } as const;
+    const { rows } = await this.#store.list(taskTable, query);
+    const current = rows.find((task) => !isEnded(task));
+    return { currentTaskId: current?.id ?? "", taskHistory: rows.map(({ id }) => id).toReversed() };
+  }
+
   /**
    * Asks for a task to be given up. One that waits is over at once; one that an agent has when its worker says so, when
    * its worker's stream ends, or after a while. One that has ended stays as it is.
@@ -243,12 +265,6 @@ export class Tasks {
     } while (after !== undefined && !signal.aborted);
   }
 
-  /** Newest first, of a session; for what it says of itself. */
-  async newestOf(sessionId: string, limit: number): Promise<readonly Task[]> {
-    const { rows } = await this.#store.list(taskTable, { where: { sessionId }, limit, descending: true });
-    return rows;
-  }
-
   async resultOf(id: TaskId): Promise<TaskData | undefined> {
     return await this.#data(id, "result");
   }
@@ -268,6 +284,9 @@ export class Tasks {
     return await this.#store.get(taskDataTable, taskDataKey(id, kind));
   }
 }
+
+/** How many of a session's tasks it names. */
+const mostHistory = 100;
 
 const openStates: readonly TaskState[] = ["queued", "pending", "running", "paused"];
 
