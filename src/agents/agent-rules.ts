@@ -20,6 +20,14 @@ interface Loaded {
   readonly live: Counter | undefined;
 }
 
+/** How often an agent is told to beat, so that one beat, or two, may be late. Milliseconds. */
+export function beatIntervalMs(wanted: {
+  readonly heartbeatIntervalMs: number;
+  readonly graceMs: number;
+}): number {
+  return Math.min(wanted.heartbeatIntervalMs, Math.floor(wanted.graceMs / 3));
+}
+
 /** Makes an agent known. Failures: RESOURCE_EXHAUSTED at the bound on live agents. */
 export function registerAgent(
   { live }: Pick<Loaded, "live">,

@@ -258,6 +258,17 @@ export class Agents {
     this.#tell({ kind: "line_closed", agent: present.agent });
   }
 
+  /** An agent that is live holds a stream beside its line, and lives for as long. Call what it returns when that has ended. */
+  streamOpened(id: AgentId): () => void {
+    const present = this.#presence.get(id);
+    if (present === undefined) return () => {};
+    present.streams += 1;
+    return () => {
+      present.streams -= 1;
+      this.#presence.heard(present);
+    };
+  }
+
   /** Gives up on those that were silent for too long. Asked every `everyMs` milliseconds. */
   async loseSilent(everyMs: number, signal: AbortSignal): Promise<void> {
     const silent = this.#presence.silent(this.#options.graceMs, everyMs);

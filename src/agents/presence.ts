@@ -22,6 +22,8 @@ export interface Present {
   heardMs: number;
   report: Report;
   line: "open" | "none";
+  /** How many other streams it holds. */
+  streams: number;
   /** Whether a change is under way that may end it: who is heard of then has to wait for how it ends. */
   isLeaving: boolean;
 }
@@ -71,8 +73,8 @@ export class Presence {
   add(agent: Agent, heardAt = this.#clocks.clock()): Present {
     const heardMs = this.#clocks.monotonic();
     const before = this.#present.get(agent.id);
-    const { report = nothingReported, line = "none" } = before ?? {};
-    const present: Present = { agent, heardAt, heardMs, report, line, isLeaving: false };
+    const { report = nothingReported, line = "none", streams = 0 } = before ?? {};
+    const present: Present = { agent, heardAt, heardMs, report, line, streams, isLeaving: false };
     if (before !== undefined) return Object.assign(before, present);
     this.#present.set(agent.id, present);
     return present;
@@ -87,9 +89,9 @@ export class Presence {
     present.heardMs = this.#clocks.monotonic();
   }
 
-  /** How long nothing was heard of an agent, in milliseconds; 0 while it holds a line. */
+  /** How long nothing was heard of an agent, in milliseconds; 0 while it holds a line or another stream. */
   silenceOf(present: Present): number {
-    return present.line === "open" ? 0 : this.#clocks.monotonic() - present.heardMs;
+    return present.line === "open" || present.streams > 0 ? 0 : this.#clocks.monotonic() - present.heardMs;
   }
 
   /**

@@ -3,7 +3,7 @@ import { duration, integer, size } from "./setting.ts";
 /** What can be configured of agents and their lines. */
 export const agentSettings = {
   maxAgents: integer("Agents that are live.", { default: 2_000, min: 1, max: 100_000 }),
-  heartbeatIntervalMs: duration("How often agents are told to beat.", {
+  heartbeatIntervalMs: duration("How often agents are told to beat; at most a third of agents.grace.", {
     default: "30s",
     min: "10ms",
     max: "1d",

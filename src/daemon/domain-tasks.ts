@@ -84,6 +84,7 @@ export async function startTasks(
     },
     pidOf: ofAgents.pidOf,
     saw: (agentId) => void agents.saw(agentId as AgentId), // what is none is not live
+    streamOpened: (agentId) => agents.streamOpened(agentId as AgentId), // likewise
     touched: (task) => {
       const id = sessionIdOf(task);
       if (id !== undefined) supervisor.start("note the use of a session", () => parts.touch(id));

@@ -1,3 +1,4 @@
+import { beatIntervalMs } from "../agents/agent-rules.ts";
 import type { Call } from "./call.ts";
 
 /** How often agents beat. */
@@ -7,10 +8,10 @@ export interface Beats {
 }
 
 /** What tells an agent how often to beat, and after how long a silence it is lost. */
-export function beatHeaders({ heartbeatIntervalMs, graceMs }: Beats): Readonly<Record<string, string>> {
+export function beatHeaders(beats: Beats): Readonly<Record<string, string>> {
   return {
-    "x-baaaht-heartbeat-interval-ms": String(heartbeatIntervalMs),
-    "x-baaaht-heartbeat-grace-ms": String(graceMs),
+    "x-baaaht-heartbeat-interval-ms": String(beatIntervalMs(beats)),
+    "x-baaaht-heartbeat-grace-ms": String(beats.graceMs),
   };
 }
 

@@ -5,7 +5,7 @@ import { CallerEnd } from "./caller-end.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import type { OpenedStream } from "./opened-stream.ts";
-import { isEnded, isLeased, type TaskId } from "./task.ts";
+import { agentOf, isEnded, isLeased, type TaskId } from "./task.ts";
 import { isWorkers, type TaskAnswer, type TaskFrame } from "./task-frames.ts";
 import { WorkerStreamEnd, type WorkerStreamParts } from "./worker-end.ts";
 
@@ -63,6 +63,8 @@ class TaskStream {
   readonly #bell = new Bell();
   #role: "open" | "caller" | "worker" = "open";
   #worker: WorkerStreamEnd | undefined;
+  /** Ends what the stream is for the life of the worker's agent. */
+  #letGo: (() => void) | undefined;
   #caller: CallerEnd | undefined;
   #frames = 0;
   #touchedAt = 0;
@@ -114,6 +116,7 @@ class TaskStream {
 
   close(): void {
     this.#worker?.close(this.#opening.call.signal);
+    this.#letGo?.();
     this.#caller?.[Symbol.dispose]();
   }
 
@@ -225,7 +228,10 @@ class TaskStream {
   }
 
   #newWorker(): WorkerStreamEnd {
-    return new WorkerStreamEnd(this.#live, this.#parts, this.#opening, this.#bell.ring);
+    const worker = new WorkerStreamEnd(this.#live, this.#parts, this.#opening, this.#bell.ring);
+    this.#letGo?.();
+    this.#letGo = this.#parts.streamOpened(agentOf(this.#live.task));
+    return worker;
   }
 }
 

@@ -33,6 +33,8 @@ export interface WorkerStreamParts {
   readonly isTokenOf: (token: string, agentId: string) => boolean;
   /** Counts as a sign of an agent's life. */
   readonly saw: (agentId: string) => void;
+  /** Counts as its life until the returned function is called. */
+  readonly streamOpened: (agentId: string) => () => void;
   /** Counts as use of the task's session. */
   readonly touched: (task: Task) => void;
 }

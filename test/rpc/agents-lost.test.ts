@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { watch } from "../../src/client/watch.ts";
-import { AgentState, AgentType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
+import { AgentState, AgentType, TaskType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { Status } from "../../src/gen/proto/common/v1/common_pb.ts";
 import { type Event, EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { openLine, textOf } from "../agents/open-line.ts";
@@ -86,6 +86,7 @@ test("an agent lives for as long as it holds a line, and the line may bring it b
   const agentId = await register();
   const lost = await eventOf(agentId, EventType.AGENT_LOST);
   const line = await openLine(server.client, agentId);
+  expect(line.headers.get("x-baaaht-heartbeat-interval-ms")).toBe("133"); // a third of the grace
   const back = await eventOf(agentId, EventType.AGENT_REGISTERED, lost.cursor);
   for (let round = 0; round < 3; round += 1) await eventOf(await register(), EventType.AGENT_LOST);
   expect((await server.client.agent.getAgent({ agentId })).agent).toMatchObject({
@@ -109,6 +110,30 @@ test("an agent whose process is stopped is lost although its connection is open"
   expect((await server.client.agent.getAgent({ agentId: agent.id })).agent?.lineOpen).toBe(false);
 });
 
+test("an agent lives for as long as it holds the stream of a task", async () => {
+  const { agent } = server.client;
+  const { agentId, registrationToken } = await agent.register({ name: "a", type: AgentType.WORKER });
+  const { taskId } = await agent.executeTask({
+    agentId,
+    type: TaskType.CUSTOM,
+    config: { command: "wait" },
+  });
+  const stop = new AbortController();
+  const worker = agent.streamTask(
+    (async function* () {
+      yield { taskId, payload: { case: "heartbeat" as const, value: {} } };
+      await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
+    })(),
+    { metadata: { "x-baaaht-agent-token": registrationToken } },
+  );
+  await worker.started();
+  for (let round = 0; round < 3; round += 1) await eventOf(await register(), EventType.AGENT_LOST);
+  expect((await agent.getAgent({ agentId })).agent?.status).toBe(Status.RUNNING);
+  stop.abort();
+  await worker[Symbol.asyncDispose]();
+  await eventOf(agentId, EventType.AGENT_LOST);
+});
+
 test("of two processes with one id the newer has the line, and the other is told", async () => {
   await using first = await startAgent();
   await using second = await startAgent(first.id);
@@ -128,7 +153,9 @@ test("agents outlive a server that is killed, and come back with their ids", asy
   await server.kill();
   await cut;
   const { dataDir, socketPath } = server;
-  await using again = await startServer({ dataDir, socketPath, env });
+  // Longer than a busy machine needs from the server's start to what comes next here.
+  const patient = { ...env, BAAAHT_AGENTS_GRACE: "3s" };
+  await using again = await startServer({ dataDir, socketPath, env: patient });
   const old = server;
   server = again;
   try {
