@@ -4,7 +4,13 @@ import { backoffMs, pause } from "../client/backoff.ts";
 import type { Headers } from "../client/call-options.ts";
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
-import { type AgentMessage, AgentType, ControlCommand, MessageType } from "../gen/proto/agent/v1/agent_pb.ts";
+import {
+  type AgentMessage,
+  AgentType,
+  ControlCommand,
+  type ControlMessage,
+  MessageType,
+} from "../gen/proto/agent/v1/agent_pb.ts";
 import { orAborted } from "../or-aborted.ts";
 import { type RunTask, TaskEnded } from "./running-task.ts";
 import { TaskAtWork, type TaskReport } from "./task-at-work.ts";
@@ -30,7 +36,7 @@ export interface WorkerOptions {
   readonly agentId?: string;
   /** Does one task; called for several at a time when `maxConcurrentTasks` says so. */
   readonly run: RunTask;
-  /** Its abort drains: no further task is begun, those at work have `drainMs` to end, then the worker signs off. */
+  /** Its abort drains, as the order SHUTDOWN does: no further task is begun, those at work have `drainMs` to end, then the worker signs off. */
   readonly signal: AbortSignal;
   /** Milliseconds; 30,000 by default. What has not ended by then is given back. */
   readonly drainMs?: number;
@@ -98,6 +104,10 @@ class Worker {
   /** Attempts that came while one before at the same task is still being put away. */
   readonly #again = new Map<string, Given>();
   #agentId: string | undefined;
+  /** Aborts when the server, or another agent, tells this one to stop. */
+  readonly #shutdown = new AbortController();
+  /** Aborts when no more tasks are taken. */
+  readonly #drainSignal: AbortSignal;
   #token = "";
   #intervalMs = HEARTBEAT_MS;
 
@@ -105,10 +115,11 @@ class Worker {
     this.#client = options.client;
     this.#options = options;
     this.#agentId = options.agentId;
+    this.#drainSignal = AbortSignal.any([options.signal, this.#shutdown.signal]);
   }
 
   async run(): Promise<void> {
-    const { signal } = this.#options;
+    const signal = this.#drainSignal;
     const over = new AbortController(); // the end of line and heartbeats, after the drain
     const serving = this.#serve(over.signal);
     try {
@@ -218,15 +229,21 @@ class Worker {
   #hear({ type, payload, metadata }: AgentMessage): void {
     if (type === MessageType.TASK_REQUEST && payload.case === "taskMessage") {
       this.#take({ taskId: payload.value.taskId, attempt: metadata?.headers.attempt ?? "" });
-    } else if (payload.case === "controlMessage" && payload.value.command === ControlCommand.CANCEL) {
-      const { task_id: taskId = "", reason = "", force } = payload.value.parameters;
-      const how = force === "true" ? "forced" : "cancelled";
-      this.#atWork.get(taskId)?.task.end(new TaskEnded(how, reason || "it was cancelled"));
+    } else if (payload.case === "controlMessage") {
+      this.#obey(payload.value);
     }
   }
 
+  #obey({ command, parameters }: ControlMessage): void {
+    if (command === ControlCommand.SHUTDOWN) this.#shutdown.abort();
+    if (command !== ControlCommand.CANCEL) return;
+    const { task_id: taskId = "", reason = "", force } = parameters;
+    const how = force === "true" ? "forced" : "cancelled";
+    this.#atWork.get(taskId)?.task.end(new TaskEnded(how, reason || "it was cancelled"));
+  }
+
   #take(given: Given): void {
-    if (this.#options.signal.aborted) return;
+    if (this.#drainSignal.aborted) return;
     const { taskId, attempt } = given;
     const before = this.#atWork.get(taskId);
     if (before !== undefined) {

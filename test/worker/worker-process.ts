@@ -12,6 +12,8 @@ export interface WorkerProcess extends AsyncDisposable {
   leave(): void;
   /** Waits for a line on stderr that holds `text`. */
   said(text: string): Promise<void>;
+  /** Waits until it says something more. */
+  more(): Promise<void>;
   /** All that it has said. */
   words(): string;
 }
@@ -59,6 +61,7 @@ export async function startWorkerProcess(
     signal: (name) => child.kill(name),
     leave: () => void child.stdin.end(),
     said,
+    more: () => more.promise,
     words: () => text,
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");

@@ -386,6 +386,16 @@ test("runWorker() lets what it is at end when it is told to stop, and takes noth
   expect(service.unregistered).toEqual(["agent-1"]);
 });
 
+test("runWorker() stops when it gets the order to", async () => {
+  const worker = start(async () => undefined);
+  await service.say({
+    type: MessageType.CONTROL,
+    payload: { case: "controlMessage", value: { command: ControlCommand.SHUTDOWN } },
+  });
+  await worker.ended;
+  expect(service.unregistered).toEqual(["agent-1"]);
+});
+
 test("runWorker() gives back what does not end in time, without a word of how it ended", async () => {
   const worker = start(untilAborted, { drainMs: 1 });
   await service.give({ id: "t1" });

@@ -43,7 +43,10 @@ class Command {
   readonly #client: Client;
   readonly #options: CommandOptions;
   readonly #stdin: AsyncIterator<Uint8Array>;
+  /** What is read of stdin and no connection has taken yet. */
   #next: Promise<IteratorResult<Uint8Array>> | undefined;
+  /** Counts connections; the frames of one that is lost take nothing more. */
+  #connections = 0;
   #execId: string | undefined;
   #mayHaveBegun = false;
   /** The place in its output behind what was passed on, bytes. */
@@ -81,6 +84,7 @@ class Command {
         }
         throw new Failure("internal", "Cannot follow the command: its stream ended before it did");
       } catch (error) {
+        this.#connections += 1;
         const failure = Failure.from(error);
         if (failure?.details.reason === "OUTPUT_NOT_KEPT") {
           await this.#skip(failure);
@@ -144,13 +148,16 @@ class Command {
 
   /** What is read of stdin and was not sent goes to the next connection. */
   async *#frames<Start>(start: Start): AsyncGenerator<Start | ExecFrame, void, undefined> {
+    const mine = this.#connections;
     yield start;
     for (;;) {
       this.#next ??= this.#stdin.next();
       const { done, value } = await this.#next;
+      if (mine !== this.#connections) return;
       if (done === true) break;
-      this.#next = undefined;
       yield { payload: { case: "stdin", value } };
+      // Not before: a connection that has asked for more has sent it, one that is lost has not.
+      if (mine === this.#connections) this.#next = undefined;
     }
     yield { payload: { case: "closeStdin", value: {} } };
     await aborted(this.#over.signal); // half-closing an attachment early would say nothing more
