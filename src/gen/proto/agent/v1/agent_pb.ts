@@ -2821,10 +2821,10 @@ export const ControlCommandSchema: GenEnum<ControlCommand> = /*@__PURE__*/
  */
 export const AgentService: GenService<{
   /**
-   * Register makes an agent known, and gives it an id and a token. It is live from then on: while it beats, or holds a
-   * StreamAgent. The reply's trailers `x-baaaht-heartbeat-interval-ms` and `x-baaaht-heartbeat-grace-ms` say how often to
-   * beat, and after how long a silence an agent is lost. INVALID_ARGUMENT; RESOURCE_EXHAUSTED when as many agents are live
-   * as may be.
+   * Register makes an agent known, and gives it an id and a token. It is live from then on: while it beats, holds a
+   * StreamAgent, or holds a StreamTask as the worker. The reply's trailers `x-baaaht-heartbeat-interval-ms` and
+   * `x-baaaht-heartbeat-grace-ms` say how often to beat, and after how long a silence an agent is lost.
+   * INVALID_ARGUMENT; RESOURCE_EXHAUSTED when as many agents are live as may be.
    *
    * @generated from rpc proto.agent.v1.AgentService.Register
    */
