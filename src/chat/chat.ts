@@ -7,8 +7,8 @@ import { Failure } from "../failure.ts";
 import type { Message } from "../messages/message.ts";
 import { messageKey } from "../messages/message.ts";
 import type { Messages, SentDraft } from "../messages/messages.ts";
-import type { SessionId } from "../sessions/session.ts";
-import type { Store } from "../store/store.ts";
+import type { Session, SessionId } from "../sessions/session.ts";
+import type { Decision, Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import { Answers } from "./answers.ts";
 import { Assistants } from "./assistants.ts";
@@ -16,7 +16,7 @@ import { LiveTurn } from "./live-turn.ts";
 import type { Mail } from "./mail.ts";
 import { type OpenEntry, OpenTurns } from "./open-turns.ts";
 import { SessionListeners } from "./session-listeners.ts";
-import { conversationTable, failed, isRunning, turnTable } from "./turn.ts";
+import { type Conversation, conversationTable, failed, isRunning, turnTable } from "./turn.ts";
 import { Turns } from "./turns.ts";
 
 interface ChatLimits {
@@ -178,7 +178,16 @@ export class Chat {
     }
   }
 
-  /** Ends the turns of sessions that are closed, until the signal aborts. */
+  /** Ends the turns of a session, in the commit that begins its end. The result is called when that is durable. */
+  endWithSession(
+    conversation: Conversation | undefined,
+    session: Session,
+    at: Instant,
+  ): Decision<() => void> {
+    return this.#turns.endWithSession(conversation, session, at);
+  }
+
+  /** Tells who listens that sessions close, until the signal aborts. */
   async followClosings(signal: AbortSignal): Promise<void> {
     const over = new Bell();
     signal.addEventListener("abort", over.ring, { once: true });
@@ -192,7 +201,6 @@ export class Chat {
   #noteClosing({ type, data, sessionId }: LogEvent): void {
     if (type !== "session_closed" && (type !== "session_updated" || data?.state !== "closing")) return;
     const id = sessionId as SessionId; // events of these types have their session's
-    if (this.#open.isOpen(id)) this.#quietly(this.#turns.endAll(id));
     this.#closings.tell(id, undefined);
   }
 

@@ -90,11 +90,6 @@ export class OpenTurns {
     return [...(this.#byAssistant.get(assistantId) ?? [])];
   }
 
-  isOpen(sessionId: SessionId): boolean {
-    for (const { live } of this.#entries.values()) if (live.sessionId === sessionId) return true;
-    return false;
-  }
-
   /** The turn of a session that an assistant has. */
   running(sessionId: SessionId): LiveTurn | undefined {
     for (const { live, turn } of this.#entries.values()) {

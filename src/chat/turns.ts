@@ -131,11 +131,15 @@ export class Turns {
     return step !== undefined;
   }
 
-  /** Ends all turns of a session that is closed. */
-  async endAll(sessionId: SessionId): Promise<void> {
-    await this.#step(sessionId, ({ conversation }) =>
-      endAllTurns(conversation, failed("SESSION_CLOSED", "the session was closed"), this.#options.clock()),
-    );
+  /** Ends all turns of a session, in the commit that begins its end. */
+  endWithSession(
+    conversation: Conversation | undefined,
+    session: Session,
+    at: Instant,
+  ): Decision<() => void> {
+    if (conversation === undefined || conversation.open.length === 0) return unchanged(() => {});
+    const step = endAllTurns(conversation, failed("SESSION_CLOSED", "the session was closed"), at);
+    return changed(() => this.#act(step), rowsOf(step, conversation), eventsOf(step, session));
   }
 
   /** Stores an answer, and ends its turn with it. What can't be stored ends it as well. */

@@ -39,7 +39,7 @@ export async function startChat(
   });
   await chat.takeUp();
   supervisor.keepUp("look after turns", (signal) => chat.watch(signal));
-  supervisor.keepUp("end the turns of closed sessions", (signal) => chat.followClosings(signal));
+  supervisor.keepUp("tell chats that their sessions close", (signal) => chat.followClosings(signal));
   const limits = { session: config.sessions, maxContentBytes };
   return { chat, gateways: new GatewaySessions({ sessions: domain.sessions, chat, limits }) };
 }

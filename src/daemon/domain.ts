@@ -1,4 +1,6 @@
 import { systemCall } from "../call.ts";
+import type { Chat } from "../chat/chat.ts";
+import { type Conversation, conversationTable } from "../chat/turn.ts";
 import { type Approvals, approvals } from "../containers/approvals.ts";
 import { Containers } from "../containers/containers.ts";
 import { Copies } from "../containers/copies.ts";
@@ -16,7 +18,7 @@ import { Pool } from "../containers/warm/pool.ts";
 import { Bell } from "../events/bell.ts";
 import { Messages } from "../messages/messages.ts";
 import { Expiry } from "../sessions/expiry.ts";
-import { Sessions } from "../sessions/sessions.ts";
+import { Sessions, type SessionsOptions } from "../sessions/sessions.ts";
 import type { TaskAgents } from "../tasks/task-agents.ts";
 import type { TaskStreams } from "../tasks/task-streams.ts";
 import type { Tasks } from "../tasks/tasks.ts";
@@ -61,6 +63,7 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
     limits: config.sessions,
     noticeMs,
     empty: (id, call, how) => containers.empty(id, call, how),
+    work: turnsOf(() => chatDomain.chat),
     onEnding: ({ id, life }) =>
       supervisor.start("give up the tasks of a session that ends", (signal) =>
         taskDomain.tasks.cancelOf(id, "reason" in life ? life.reason : "", signal),
@@ -108,7 +111,6 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
   supervisor.keepUp("forget commands that have ended", (signal) => execs.forgetEnded(signal));
   supervisor.keepUp("follow the container engine", (signal) => containers.link.run(signal));
   supervisor.keepUp("prepare containers", (signal) => pool.run(signal));
-  supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
   supervisor.keepUp("finish closing sessions", (signal) =>
     finishClosings(sessions, { signal, words, again: engineIsBack }),
   );
@@ -116,8 +118,11 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
     supervisor.keepUp("measure containers", (signal) => stats.run(signal));
   const { agents, lines, passing } = await startAgents(parts);
   const taskDomain = await startTasks({ ...parts, agents, lines, touch: (id) => sessions.touch(id) });
+  const chatDomain: ChatDomain = await startChat(parts, { sessions, messages, agents, lines });
+  // What goes on in a session has to be there when it ends.
+  supervisor.keepUp("end sessions in time", (signal) => expiry.run(sessions, signal));
   return {
-    ...(await startChat(parts, { sessions, messages, agents, lines })),
+    ...chatDomain,
     ...taskDomain,
     agents,
     lines,
@@ -193,6 +198,14 @@ function marksOf(percents: string): readonly number[] {
 function listOf(text: string, between: string): readonly string[] {
   const parts = text.split(between).map((part) => part.trim());
   return parts.filter((part) => part !== "");
+}
+
+/** What conversations have going on in sessions. */
+function turnsOf(chat: () => Chat): SessionsOptions["work"] {
+  return {
+    table: conversationTable,
+    end: (row, session, at) => chat().endWithSession(row as Conversation | undefined, session, at), // of that table
+  };
 }
 
 /** Closings that a crash or a lost engine has interrupted are gone on with, until each is done. */

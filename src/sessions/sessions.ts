@@ -4,7 +4,7 @@ import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
 import { counterTable } from "../store/counters.ts";
-import type { Listing, Store } from "../store/store.ts";
+import type { Decision, Listing, Store } from "../store/store.ts";
 import { changed, put, unchanged } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import {
@@ -38,6 +38,7 @@ import {
   sessionSource,
   updateSession,
 } from "./session-rules.ts";
+import { type LoadedSession, type SessionWork, sessionWithWork, withItsWork } from "./session-work.ts";
 import { settledOrAborted } from "./settled-or-aborted.ts";
 
 export interface SessionsOptions {
@@ -50,6 +51,8 @@ export interface SessionsOptions {
   readonly noticeMs: number;
   /** Ends what a closing session has (its containers) and resolves when nothing is left. Called again after a crash. */
   readonly empty: (id: SessionId, call: Call, how: Closes) => Promise<void>;
+  /** What goes on in a session beside that, and ends in the commit in which the session begins to end. */
+  readonly work: SessionWork;
   /** Hears that a session takes no more work, whenever somebody wants it closed: what it has asked for is to be given up. */
   readonly onEnding: (session: Session) => void;
   /** Hears why a closing session could not be emptied; it stays closing, and is tried again. */
@@ -215,17 +218,11 @@ export class Sessions {
   ): Promise<Session> {
     const deciding = this.#deciding(call);
     const source = options.source ?? sessionSource;
-    const session = await this.#store.change(
-      {
-        session: { table: sessionTable, key: id },
-        activity: { table: activityTable, key: id },
-        open: { table: counterTable, key: openSessions },
-      },
-      (loaded) =>
-        closeSession(
-          { ...loaded, session: knownSession(loaded.session, { id, doing: "close session" }) },
-          { ...deciding, reason: options.reason, source },
-        ),
+    const session = await this.#beginEnd(id, deciding.at, (loaded) =>
+      closeSession(
+        { ...loaded, session: knownSession(loaded.session, { id, doing: "close session" }) },
+        { ...deciding, reason: options.reason, source },
+      ),
     );
     this.#options.onEnding(session);
     if (session.life.state !== "closing") return session;
@@ -304,37 +301,44 @@ export class Sessions {
 
   async #expireOne(id: SessionId, call: Call): Promise<void> {
     const deciding = this.#deciding(call);
-    const ended = await this.#store.change(
-      {
-        session: { table: sessionTable, key: id },
-        activity: { table: activityTable, key: id },
-        open: { table: counterTable, key: openSessions },
-      },
-      ({ session, activity, open }) => {
-        if (activity === undefined) return unchanged(undefined);
-        // Otherwise it would be found again at once, for ever.
-        if (session?.life.state !== "active")
-          return changed(undefined, [put(activityTable, { ...activity, dueAt: null })]);
-        const step = expiryStep(session, activity, deciding.at);
-        if (step.kind === "none") return unchanged(undefined);
-        if (step.kind === "end") {
-          return closeSession(
-            { session, activity, open },
-            { ...deciding, reason: step.reason, source: "sessions" },
-          );
-        }
-        const { rows, events } = announceExpiry(session, activity, {
-          ...deciding,
-          expiresAt: step.expiresAt,
-          reason: step.reason,
-        });
-        return { result: undefined, rows, events };
-      },
-    );
+    const ended = await this.#beginEnd(id, deciding.at, ({ session, activity, open }) => {
+      if (activity === undefined) return unchanged(undefined);
+      // Otherwise it would be found again at once, for ever.
+      if (session?.life.state !== "active")
+        return changed(undefined, [put(activityTable, { ...activity, dueAt: null })]);
+      const step = expiryStep(session, activity, deciding.at);
+      if (step.kind === "none") return unchanged(undefined);
+      if (step.kind === "end") {
+        return closeSession(
+          { session, activity, open },
+          { ...deciding, reason: step.reason, source: "sessions" },
+        );
+      }
+      const { rows, events } = announceExpiry(session, activity, {
+        ...deciding,
+        expiresAt: step.expiresAt,
+        reason: step.reason,
+      });
+      return { result: undefined, rows, events };
+    });
     if (ended === undefined) return;
     this.#options.onEnding(ended);
     if (ended.life.state !== "closing") return;
     void this.#finishInBackground(id, call); // it never rejects
+  }
+
+  /** Changes a session as `decide` says, and where that begins its end, ends what goes on in it. */
+  async #beginEnd<Ended extends Session | undefined>(
+    id: SessionId,
+    at: Instant,
+    decide: (loaded: LoadedSession) => Decision<Ended>,
+  ): Promise<Ended> {
+    const { work } = this.#options;
+    const { result, done } = await this.#store.change(sessionWithWork(id, work), (loaded) =>
+      withItsWork(decide(loaded), { ...loaded, end: work.end, at }),
+    );
+    done();
+    return result;
   }
 
   /** Goes on when its caller is gone: a close is acknowledged work of the server. Resolves when the attempt is over. */

@@ -1,11 +1,13 @@
 import type { Background } from "../../src/background.ts";
 import type { Call } from "../../src/call.ts";
+import { conversationTable } from "../../src/chat/turn.ts";
 import type { LogEvent } from "../../src/events/event.ts";
 import { Messages } from "../../src/messages/messages.ts";
 import type { SessionConfig, SessionId, SessionMetadata } from "../../src/sessions/session.ts";
 import type { SessionLimits } from "../../src/sessions/session-limits.ts";
 import { Sessions, type SessionsOptions } from "../../src/sessions/sessions.ts";
 import { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { unchanged } from "../../src/store/store.ts";
 import { tempFolder } from "../temp-folder.ts";
 
 /** Sessions and messages over a database of their own, under a clock that the test moves. */
@@ -70,6 +72,7 @@ export async function sessionParts(
       limits: { ...limits, ...options.limits },
       noticeMs,
       empty: options.empty ?? (async () => {}),
+      work: { table: conversationTable, end: () => unchanged(() => {}) },
       onEnding: ({ id }) => ending.push(id),
       onUnfinished: (id) => unfinished.push(id),
       onDue: (at) => due.push(at),
