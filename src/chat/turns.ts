@@ -83,7 +83,7 @@ export class Turns {
   async ask(sending: Sending): Promise<Asked> {
     const { sessionId } = sending;
     const { maxWaiting } = this.#options.limits;
-    const asked = await this.#options.store
+    return await this.#options.store
       .change(
         { ...messageLoads(sending), conversation: { table: conversationTable, key: sessionId } },
         (loaded): Decision<{ readonly sent: Sent; readonly step?: Step }> => {
@@ -106,12 +106,11 @@ export class Turns {
         },
       )
       .then(({ sent, step = undefined }) => {
-        if (step !== undefined && sent.kind === "stored") this.#act(step, sent.message);
-        return { sent, step };
+        if (step === undefined || sent.kind !== "stored") return { sent, turn: undefined };
+        this.#act(step, sent.message);
+        // At once: what was committed after this may end it.
+        return { sent, turn: this.#turnOf(sent.message, step) };
       });
-    const { sent, step } = asked;
-    if (step === undefined || sent.kind !== "stored") return { sent, turn: undefined };
-    return { sent, turn: this.#turnOf(sent.message, step) };
   }
 
   /** Goes on with the questions of a session that have no assistant. */
