@@ -35,9 +35,9 @@ export class IncomingAnswer {
     this.#limits = limits;
   }
 
-  /** Whether something of it has come. */
+  /** Whether something of its text has come; a part without text is a sign of life. */
   get hasBegun(): boolean {
-    return this.#parts > 0;
+    return this.#bytes > 0;
   }
 
   take(frame: Extract<MessagePayload, { readonly kind: "data" }>): Arrival {

@@ -168,7 +168,10 @@ export class Turns {
       .then((step) => step && this.#act(step));
   }
 
-  /** Its assistant is gone: it is given to another one if nothing of the answer has come and there is one now. */
+  /**
+   * Its assistant is gone: if nothing of the answer has come, it is given to another one, or waits for one that is expected,
+   * which may be the same.
+   */
   async lose(entry: OpenEntry, words: string): Promise<void> {
     const { turn, live } = entry;
     const which = { messageId: turn.messageId, attempt: turn.attempt };
@@ -176,7 +179,7 @@ export class Turns {
     const { maxAttempts } = this.#options.limits;
     await this.#step(live.sessionId, (loaded) => {
       const stepping = this.#stepping(loaded);
-      if (entry.incoming.hasBegun || stepping.choose().kind !== "assistant")
+      if (entry.incoming.hasBegun || stepping.choose().kind === "none")
         return endTurn(loaded.conversation, which, lost, stepping);
       return askAgain(loaded.conversation, which, { maxAttempts, failed: lost }, stepping);
     });

@@ -115,6 +115,21 @@ describe("a turn", () => {
     expect((await chat.turn()).text).toBe("Hello!");
   });
 
+  test("is given to the same assistant again when its stream was cut before it had said anything", async () => {
+    await using server = await startServer();
+    await using assistant = await startAssistant(server.client);
+    await using chat = await openChat(server.client, await gatewaySession(server.client));
+    chat.ask("Hello?");
+    const first = await assistant.question();
+    first.part("");
+    await assistant.line[Symbol.asyncDispose]();
+    await using back = await startAssistant(server.client, { agentId: assistant.id });
+    const again = await back.question();
+    expect(again.message.metadata?.headers).toMatchObject({ attempt: "2" });
+    again.answer("Hello!");
+    expect(await chat.turn()).toMatchObject({ text: "Hello!", status: { state: StreamState.COMPLETE } });
+  });
+
   test("ends with the words of an assistant's ERROR", async () => {
     await using server = await startServer();
     await using assistant = await startAssistant(server.client);
