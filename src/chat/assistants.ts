@@ -13,13 +13,24 @@ interface Assistant {
   chosenAt: number;
 }
 
+/** Whether the server has an assistant run beside it, and started again when it ends. */
+export type AssistantBeside = "expected" | "none";
+
+/** What an assistant is named that has no label; the one beside the server is. */
+const assistantName = "assistant";
+
 /** The label of a session that says who answers there: an assistant's name, or its label of the same name. */
 const assistantLabel = "assistant";
 
 /** The agents that answer questions: those named `assistant` or labelled role=assistant. */
 export class Assistants {
   readonly #assistants = new Map<AgentId, Assistant>();
+  readonly #beside: AssistantBeside;
   #choices = 0;
+
+  constructor(beside: AssistantBeside) {
+    this.#beside = beside;
+  }
 
   /** Takes those that are live. */
   takeUp(agents: Agents): void {
@@ -63,12 +74,13 @@ export class Assistants {
 
   /**
    * Who answers a session's question now: the one that it has, while that has its line; otherwise the one with the fewest
-   * questions. Those that are registered and have no line are expected to open it.
+   * questions. Those that are registered and have no line are expected to open it, and one that runs beside the server to
+   * come, as it does after each start.
    */
   choose(session: Session, conversation: Conversation): Choice {
     const wanted = session.metadata.labels[assistantLabel];
     let best: Assistant | undefined;
-    let isExpected = false;
+    let isExpected = this.#beside === "expected" && (wanted === undefined || wanted === assistantName);
     for (const assistant of this.#assistants.values()) {
       const { agent, line } = assistant;
       if (wanted !== undefined && agent.name !== wanted && agent.metadata.labels[assistantLabel] !== wanted)
@@ -93,7 +105,7 @@ export class Assistants {
 }
 
 function isAssistant({ name, metadata }: Agent): boolean {
-  return name === "assistant" || metadata.labels.role === "assistant";
+  return name === assistantName || metadata.labels.role === "assistant";
 }
 
 function isBefore(one: Assistant, other: Assistant): boolean {

@@ -11,7 +11,7 @@ import type { Session, SessionId } from "../sessions/session.ts";
 import type { Decision, Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
 import { Answers } from "./answers.ts";
-import { Assistants } from "./assistants.ts";
+import { type AssistantBeside, Assistants } from "./assistants.ts";
 import { LiveTurn } from "./live-turn.ts";
 import type { Mail } from "./mail.ts";
 import { type OpenEntry, OpenTurns } from "./open-turns.ts";
@@ -49,6 +49,7 @@ export interface ChatOptions {
   readonly stopping: AbortSignal;
   /** Counts as activity of a session; as `Sessions.touch`. */
   readonly touch: (id: SessionId) => Promise<void>;
+  readonly beside: AssistantBeside;
   readonly odd: (why: string, mail: Mail) => void;
   readonly trouble: (what: string, details: Readonly<Record<string, unknown>>) => void;
 }
@@ -71,15 +72,16 @@ const takenUpAtOnce = 256;
 /** Messages of sessions, and what becomes of those that are questions. */
 export class Chat {
   readonly #options: ChatOptions;
-  readonly #assistants = new Assistants();
+  readonly #assistants: Assistants;
   readonly #open: OpenTurns;
   readonly #turns: Turns;
   readonly #answers: Answers;
   readonly #closings = new SessionListeners<undefined>();
 
   constructor(options: ChatOptions) {
-    const { limits, trouble, odd, messages, monotonic, touch } = options;
+    const { limits, trouble, odd, messages, monotonic, touch, beside } = options;
     this.#options = options;
+    this.#assistants = new Assistants(beside);
     this.#open = new OpenTurns(this.#assistants, { maxBytes: limits.maxAnswerBytes, maxParts });
     const parts = { open: this.#open, assistants: this.#assistants };
     this.#turns = new Turns(options, parts);
@@ -221,7 +223,7 @@ export class Chat {
     if (!isRunning(turn)) {
       if (turn.life.state !== "asked" || turn.life.awaits !== "assistant") return;
       if (silentMs < limits.assistantWaitMs) return;
-      const words = `no assistant has come within ${limits.assistantWaitMs / 1_000} s: those that are registered have no open stream`;
+      const words = `no assistant has come within ${limits.assistantWaitMs / 1_000} s: those that are expected have no open stream`;
       await this.#turns.giveUpWaiting(entry, words);
       return;
     }

@@ -13,7 +13,7 @@ export const chatSettings = {
     max: 100,
   }),
   assistantWaitMs: duration(
-    "How long a question waits for an assistant that is registered and has no open stream; without a registered one it fails at once.",
+    "How long a question waits for an assistant that is registered and has no open stream, or that runs beside the server; without one it fails at once.",
     { default: "10s", min: "10ms", max: "1h" },
   ),
   silenceTimeoutMs: duration("How long an assistant that has a question may send nothing for it.", {

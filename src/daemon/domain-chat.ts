@@ -33,6 +33,7 @@ export async function startChat(
     limits: { ...config.chat, maxAnswerBytes: maxContentBytes },
     stopping,
     touch: (id) => domain.sessions.touch(id),
+    beside: config.assistant.beside === "on" ? "expected" : "none",
     odd: (why, { agent, message }) =>
       odd.say(agent.id, { agent: agent.id, why, correlation_id: message.metadata.correlationId }),
     trouble: (what, details) => words.warn(what, details),
