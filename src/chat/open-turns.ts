@@ -133,8 +133,7 @@ export class OpenTurns {
       whole: undefined,
     };
     this.#entries.set(key, entry);
-    const { life, attempt } = entry.turn;
-    const isNews = known === undefined || life.state !== turn.life.state || attempt !== turn.attempt;
+    const isNews = known === undefined || isElsewhere(known.turn, turn);
     if (known !== undefined && isRunning(known.turn) && isNews) this.#release(known);
     entry.turn = turn;
     if (!isNews) return;
@@ -181,6 +180,15 @@ export class OpenTurns {
     if (released === undefined) this.followers.tell(entry.live.sessionId, entry.live);
     return released === undefined ? [] : [{ ...released, turn }];
   }
+}
+
+/** Whether a turn has come to wait for something else, or to an assistant. */
+function isElsewhere(before: OpenTurn, now: OpenTurn): boolean {
+  return before.attempt !== now.attempt || awaited(before) !== awaited(now);
+}
+
+function awaited({ life }: OpenTurn): "turn" | "assistant" | "answer" {
+  return life.state === "asked" ? life.awaits : "answer";
 }
 
 /** In which sessions somebody is, and how many. */
