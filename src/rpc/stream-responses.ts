@@ -71,9 +71,13 @@ async function* answersToCome(
   const { chat, session, call } = parts;
   const bell = new Bell();
   // What was answered meanwhile is read when its turn comes; who is behind holds ids, and no answers.
-  const behind: (LiveTurn | string)[] = [];
+  const behind = new Map<string, LiveTurn | undefined>();
+  let underWay = "";
   const note = (turn: LiveTurn) => {
-    if (behind.length <= maxBehind) behind.push(turn.over === undefined ? turn.messageId : turn);
+    const { messageId } = turn;
+    // One that was given to another assistant begins once more, and is the same.
+    if (messageId === underWay || behind.has(messageId)) return;
+    if (behind.size <= maxBehind) behind.set(messageId, turn.over === undefined ? undefined : turn);
     bell.ring();
   };
   const stops = [chat.follow(session.id, note), chat.onClosing(session.id, bell.ring)];
@@ -84,10 +88,13 @@ async function* answersToCome(
     call.open();
     for (;;) {
       if (call.signal.aborted) throw abortFailure(call.signal);
-      if (behind.length > maxBehind) throw tooFarBehind();
-      const next = behind.shift();
+      if (behind.size > maxBehind) throw tooFarBehind();
+      const [next] = behind;
       if (next !== undefined) {
-        const turn = typeof next === "string" ? await chat.turn(session.id, next) : next;
+        const [messageId, ended] = next;
+        underWay = messageId;
+        behind.delete(messageId);
+        const turn = ended ?? (await chat.turn(session.id, messageId));
         if (turn !== undefined) yield* answer(parts, turn, { options, chunkSize });
         continue;
       }

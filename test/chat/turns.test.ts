@@ -115,6 +115,30 @@ describe("a turn", () => {
     expect((await chat.turn()).text).toBe("Hello!");
   });
 
+  test("that is given to another assistant is sent once to who follows the session's answers", async () => {
+    await using server = await startServer();
+    const first = await startAssistant(server.client);
+    const sessionId = await gatewaySession(server.client);
+    await using responses = server.client.gateway.streamResponses({ sessionId });
+    await responses.started();
+    await using chat = await openChat(server.client, sessionId);
+    chat.ask("one");
+    await first.question();
+    await using second = await startAssistant(server.client);
+    await first[Symbol.asyncDispose]();
+    (await second.question()).answer("re one");
+    await chat.turn();
+    chat.ask("two");
+    (await second.question()).answer("re two");
+    const seen: (string | StreamState)[] = [];
+    for await (const { payload } of responses) {
+      if (payload.case === "chunk") seen.push(payload.value.text);
+      if (payload.case === "status") seen.push(payload.value.state);
+      if (payload.case === "status" && seen.includes("re two")) break;
+    }
+    expect(seen).toEqual(["re one", StreamState.COMPLETE, "re two", StreamState.COMPLETE]);
+  });
+
   test("is given to the same assistant again when its stream was cut before it had said anything", async () => {
     await using server = await startServer();
     await using assistant = await startAssistant(server.client);
