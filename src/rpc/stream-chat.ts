@@ -1,23 +1,30 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { AnswerReader } from "../chat/answer-reader.ts";
-import type { Chat } from "../chat/chat.ts";
+import type { Chat, Said } from "../chat/chat.ts";
 import type { GatewaySession } from "../chat/gateway-session.ts";
 import type { GatewaySessions } from "../chat/gateway-sessions.ts";
 import type { LiveTurn } from "../chat/live-turn.ts";
 import { Bell } from "../events/bell.ts";
-import { abortFailure, invalid } from "../failure.ts";
+import { abortFailure, Failure, invalid } from "../failure.ts";
 import type {
   GatewayMessage,
   StreamChatRequest,
   StreamChatResponseSchema,
 } from "../gen/proto/gateway/v1/gateway_pb.ts";
+import type { SentDraft } from "../messages/messages.ts";
 import { activeSession, type SessionId } from "../sessions/session.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
 import { burst, chunkFrames } from "./chunk-frames.ts";
 import type { Encoded } from "./encoded.ts";
 import { SideFrames } from "./side-frames.ts";
-import { gatewayCallerOf, gatewayDraftOf, toWireStreamStatus, toWireUnasked } from "./wire-gateway.ts";
+import {
+  gatewayCallerOf,
+  gatewayDraftOf,
+  toWireGivenUp,
+  toWireStreamStatus,
+  toWireUnasked,
+} from "./wire-gateway.ts";
 import { requiredId } from "./wire-values.ts";
 
 type Response = MessageInitShape<typeof StreamChatResponseSchema>;
@@ -36,6 +43,8 @@ const maxTurns = 64;
 interface Waiting {
   readonly messageId: string;
   turn: LiveTurn | undefined;
+  /** Why the caller does not want what has not been sent of it. */
+  givenUp: string | undefined;
 }
 
 /** One StreamChat: the questions of one caller, and their answers in the order in which they were asked. */
@@ -83,9 +92,10 @@ export class ChatStream {
       const [first] = this.#turns;
       if (first !== undefined) {
         const turn = first.turn ?? (await this.#parts.chat.turn(session.id, first.messageId));
-        if (turn !== undefined) yield* this.#answerTurn(session, turn);
-        this.#turns.shift();
+        const end = turn === undefined ? undefined : yield* this.#answerTurn(session, first, turn);
+        this.#turns.shift(); // what is cancelled from here on is the next one
         this.#room.ring();
+        if (end !== undefined) yield end;
         continue;
       }
       const side = this.#side.take();
@@ -94,15 +104,19 @@ export class ChatStream {
         continue;
       }
       this.#check();
+      // What was taken before is answered first.
+      if (this.#input.state === "failed") throw this.#input.error;
       if (this.#input.state === "ended" || (await this.#isClosed(session))) return;
       await this.#bell.wait();
     }
   }
 
+  /** Sends an answer; gives the status that ends it. */
   async *#answerTurn(
     session: GatewaySession,
+    waiting: Waiting,
     turn: LiveTurn,
-  ): AsyncGenerator<Response | Encoded, void, undefined> {
+  ): AsyncGenerator<Response | Encoded, Response, undefined> {
     const { config } = session.gateway;
     const reader = new AnswerReader(turn, {
       maxBytes: config.chunkSize,
@@ -112,6 +126,7 @@ export class ChatStream {
     const delayMs = Number(config.chunkDelayNs) / 1e6;
     const stopListening = turn.listen(this.#bell.ring);
     let nextMs = 0;
+    let isWhole = false;
     try {
       for (;;) {
         this.#check();
@@ -120,6 +135,8 @@ export class ChatStream {
           yield side;
           continue;
         }
+        if (waiting.givenUp !== undefined && !isWhole && turn.over?.end.kind === "answered")
+          return { payload: { case: "status", value: toWireGivenUp(turn, reader, waiting.givenUp) } };
         const now = performance.now();
         if (nextMs - now >= 1 && turn.over?.end.kind !== "cancelled") {
           await this.#bell.wait(nextMs - now);
@@ -129,10 +146,10 @@ export class ChatStream {
         if (next === "wait") {
           await this.#bell.wait();
         } else if (next === "over") {
-          yield { payload: { case: "status", value: toWireStreamStatus(turn, reader) } };
-          return;
+          return { payload: { case: "status", value: toWireStreamStatus(turn, reader) } };
         } else {
           if (delayMs > 0) nextMs = Math.max(now, nextMs) + delayMs;
+          isWhole = next.place === "last";
           yield frame(next);
           if (next.sequence % burst === burst - 1) await new Promise((resolve) => setImmediate(resolve));
         }
@@ -190,7 +207,7 @@ export class ChatStream {
 
   async #ask(session: GatewaySession, wire: GatewayMessage): Promise<void> {
     const draft = gatewayDraftOf(wire, session.id);
-    const said = await this.#parts.gateways.send(session, { draft, idempotencyKey: "" }, askedBy(this.#call));
+    const said = await this.#send(session, { draft, idempotencyKey: "" });
     if (said.turn !== undefined) {
       this.#wait(said.turn);
       return;
@@ -198,30 +215,50 @@ export class ChatStream {
     await this.#side.put({ payload: toWireUnasked(said.message) }, this.#call.signal);
   }
 
-  /** Puts a turn behind those that are answered first. Of one that is over before its time only the id is held. */
+  /** Where too many questions of the session wait, nothing more is read from the client until there is room. */
+  async #send(session: GatewaySession, sent: SentDraft): Promise<Said> {
+    for (;;) {
+      try {
+        return await this.#parts.gateways.send(session, sent, askedBy(this.#call));
+      } catch (error) {
+        if (Failure.from(error)?.details.reason !== "TOO_MANY_TURNS") throw error;
+        await this.#room.wait(roomEveryMs);
+        if (this.#call.signal.aborted) throw abortFailure(this.#call.signal);
+      }
+    }
+  }
+
+  /** Puts a turn behind those that are answered first. What a turn has said that is over before its time is not held. */
   #wait(turn: LiveTurn): void {
-    const waiting: Waiting = { messageId: turn.messageId, turn };
+    const waiting: Waiting = { messageId: turn.messageId, turn, givenUp: undefined };
     this.#turns.push(waiting);
-    turn.listen(() => {
-      if (turn.over?.end.kind === "answered" && this.#turns[0] !== waiting) waiting.turn = undefined;
-    });
+    const noteEnd = () => {
+      if (turn.over === undefined) return;
+      this.#room.ring();
+      if (turn.bytes > 0 && this.#turns[0] !== waiting) waiting.turn = undefined;
+    };
+    turn.listen(noteEnd);
+    noteEnd();
     this.#bell.ring();
   }
 
-  /** Gives up this stream's first turn that has not ended; with `force` also those behind it, which then never begin. */
+  /**
+   * Gives up the turn that is being sent, or what is left of its answer; with `force` also those behind it, of which the ones
+   * that have not begun never do.
+   */
   async #cancel({ reason, force }: { readonly reason: string; readonly force: boolean }): Promise<void> {
-    const open = this.#turns.flatMap(({ turn }) =>
-      turn === undefined || turn.over !== undefined ? [] : [turn],
-    );
     const words = reason === "" ? "the caller has given it up" : reason.slice(0, maxReason).toWellFormed();
-    for (const { sessionId, messageId } of force ? open.toReversed() : open.slice(0, 1)) {
-      await this.#parts.chat.cancel(sessionId, messageId, words);
+    for (const waiting of force ? this.#turns.toReversed() : this.#turns.slice(0, 1)) {
+      waiting.givenUp = words;
+      const { turn } = waiting;
+      if (turn?.over === undefined && turn !== undefined)
+        await this.#parts.chat.cancel(turn.sessionId, turn.messageId, words);
     }
+    this.#bell.ring();
   }
 
   #check(): void {
     if (this.#call.signal.aborted) throw abortFailure(this.#call.signal);
-    if (this.#input.state === "failed") throw this.#input.error;
   }
 
   /** Whether the session takes no more, and nothing that was sent to it waits for its outcome. */
@@ -230,6 +267,9 @@ export class ChatStream {
     return session.life.state !== "active" && !this.#isTaking && this.#turns.length === 0;
   }
 }
+
+/** How often it is tried again to send a question where others' fill the session's queue, in milliseconds. */
+const roomEveryMs = 1_000;
 
 /** The longest reason of a cancel that is kept, in UTF-16 units. */
 const maxReason = 1_024;

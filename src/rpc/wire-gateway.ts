@@ -214,6 +214,15 @@ export function toWireStreamStatus(
   }
 }
 
+/** The end of an answer for a caller that does not want what is left of it: it is stored, and whoever wants it has it there. */
+export function toWireGivenUp(
+  turn: LiveTurn,
+  sent: { readonly bytes: number; readonly chunks: number },
+  words: string,
+): MessageInitShape<typeof StreamStatusSchema> {
+  return { ...toWireStreamStatus(turn, sent), state: StreamState.CANCELLED, message: words };
+}
+
 const nobody: TurnFailure = "NO_ASSISTANT";
 
 /** What a message on StreamChat is answered that begins no turn: it is stored, and no more, or it was never asked. */

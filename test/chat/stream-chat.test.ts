@@ -183,6 +183,61 @@ describe("StreamChat()", () => {
     ]);
   });
 
+  test("cancels the answer that is being sent when it is whole already, and not the question behind it", async () => {
+    await using assistant = await startAssistant(server.client);
+    const config = {
+      enableStreaming: true,
+      streamConfig: { chunkSize: 1n, chunkDelayNs: 1_000_000_000n, enableDelta: true },
+    };
+    await using chat = await openChat(server.client, await gatewaySession(server.client, config));
+    chat.ask("one", "q1");
+    chat.ask("two", "q2");
+    (await assistant.question()).answer("0123456789".repeat(10));
+    expect(await chat.next()).toMatchObject({ case: "chunk", value: { text: "0" } });
+    const second = await assistant.question();
+    expect(second.text).toBe("two");
+    chat.cancel("enough");
+    const { status, chunks } = await chat.turn();
+    expect(status).toMatchObject({ state: StreamState.CANCELLED, message: "enough", messageId: "q1" });
+    expect(status.chunksSent).toBe(BigInt(1 + chunks.length));
+    expect(status.answerId).not.toBe("");
+    second.answer("2");
+    const next = await chat.turn();
+    expect(next).toMatchObject({ text: "2", status: { state: StreamState.COMPLETE, messageId: "q2" } });
+    const { messages } = await server.client.orchestrator.listMessages({ sessionId: chat.sessionId });
+    expect(messages.map(({ content }) => content.length)).toEqual([3, 3, 100, 1]);
+  });
+
+  test("reads no more from a client whose questions fill the session's queue, and answers all of them", async () => {
+    await using assistant = await startAssistant(server.client);
+    await using chat = await openChat(server.client, await gatewaySession(server.client));
+    const all = Array.from({ length: 80 }, (_, index) => `${index}`);
+    for (const text of all) chat.ask(text);
+    chat.halfClose();
+    const answering = (async () => {
+      for (const _ of all) {
+        const question = await assistant.question();
+        question.answer(`re ${question.text}`);
+      }
+    })();
+    for (const text of all) expect((await chat.turn()).text).toBe(`re ${text}`);
+    expect(await chat.next()).toBeUndefined();
+    await answering;
+  });
+
+  test("answers what it has taken before it ends with what is wrong with a frame", async () => {
+    await using assistant = await startAssistant(server.client);
+    await using chat = await openChat(server.client, await gatewaySession(server.client));
+    chat.ask("one");
+    chat.ask("two");
+    chat.frame({ sessionId: "other", payload: { case: "heartbeat", value: {} } });
+    for (const text of ["one", "two"]) {
+      (await assistant.question()).answer(`re ${text}`);
+      expect((await chat.turn()).text).toBe(`re ${text}`);
+    }
+    expect(await thrown(() => chat.next())).toMatchObject({ kind: "invalid_argument" });
+  });
+
   test("gives the whole answer again to who asks the same again, and StreamResponses has it when the caller is gone", async () => {
     await using assistant = await startAssistant(server.client);
     const sessionId = await gatewaySession(server.client);

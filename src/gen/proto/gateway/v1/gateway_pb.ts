@@ -1086,7 +1086,8 @@ export type StreamChatRequest = Message<"proto.gateway.v1.StreamChatRequest"> & 
     case: "heartbeat";
   } | {
     /**
-     * Gives up this stream's first question that has no answer yet; nothing happens without one.
+     * Gives up the answer that is being sent, or is to be sent next; nothing happens without one. An answer that is whole
+     * already stays stored: the rest of it is not sent, and the CANCELLED status has its answer_id.
      *
      * @generated from field: proto.gateway.v1.CancelStream cancel = 4;
      */
@@ -1823,7 +1824,8 @@ export const GatewayService: GenService<{
    * A turn that can't be answered has one ERROR status that says why, and no final chunk. Answers come in the order of the
    * questions. Other messages are acknowledged by an event. After the client's half-close the whole answer still comes,
    * then OK; when the session is closed, turns end with their status, then OK. NOT_FOUND; FAILED_PRECONDITION when it is
-   * closed already; what is wrong with a frame ends the stream with INVALID_ARGUMENT, and turns go on.
+   * closed already; what is wrong with a frame ends the stream with INVALID_ARGUMENT when what came before
+   * it is answered. Where as many questions of the session wait as may, no more is read until there is room.
    *
    * @generated from rpc proto.gateway.v1.GatewayService.StreamChat
    */
