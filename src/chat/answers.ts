@@ -1,3 +1,4 @@
+import { Failure } from "../failure.ts";
 import type { Messages } from "../messages/messages.ts";
 import type { SessionId } from "../sessions/session.ts";
 import { errorWords } from "./assistant-mail.ts";
@@ -13,7 +14,7 @@ export interface AnswersOptions {
   readonly assistants: Assistants;
   readonly messages: Messages;
   readonly monotonic: () => number;
-  /** Of all answers that are not whole yet, in bytes. */
+  /** Of all answers that are not stored yet, in bytes. */
   readonly maxHeldBytes: number;
   /** Counts as activity of a session; as `Sessions.touch`. */
   readonly touch: (id: SessionId) => Promise<void>;
@@ -78,6 +79,10 @@ export class Answers {
       await turns.answer(entry, messages.sending(live.sessionId, sent, by));
     } catch (error) {
       whole.state = "refused";
+      if (error instanceof Failure && error.kind === "invalid_argument") {
+        this.#end(entry, failed("ANSWER_REFUSED", `the answer can't be stored: ${error.message}`));
+        return;
+      }
       this.#options.trouble("an answer can't be stored yet", { message: turn.messageId, error });
     }
   }
@@ -99,7 +104,7 @@ export class Answers {
     }
     const { open, maxHeldBytes } = this.#options;
     if (open.heldBytes + payload.data.byteLength > maxHeldBytes) {
-      const words = `the answer is refused: answers that are not whole yet have ${open.heldBytes} bytes, and ${maxHeldBytes} is the most`;
+      const words = `the answer is refused: answers that are not stored yet have ${open.heldBytes} bytes, and ${maxHeldBytes} is the most`;
       this.#end(entry, failed("ANSWER_REFUSED", words));
       return;
     }
@@ -109,6 +114,7 @@ export class Answers {
         open.add(entry, arrival.text, arrival.bytes);
         return;
       case "whole":
+        open.hold(entry, arrival.bytes);
         entry.whole = { last: arrival.text, about: arrival.about, state: "storing" };
         void this.store(entry); // it never rejects
         return;

@@ -32,7 +32,7 @@ interface ChatLimits {
   readonly turnTimeoutMs: number;
   /** Of an answer, bytes of UTF-8. */
   readonly maxAnswerBytes: number;
-  /** Of all answers that are not whole yet. */
+  /** Of all answers that are not stored yet. */
   readonly maxHeldBytes: number;
 }
 

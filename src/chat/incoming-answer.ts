@@ -4,7 +4,12 @@ import type { MessagePayload } from "../agents/agent-message.ts";
 export type Arrival =
   | { readonly kind: "piece"; readonly text: string; readonly bytes: number }
   /** The last piece, and what the assistant says of the answer. */
-  | { readonly kind: "whole"; readonly text: string; readonly about: Readonly<Record<string, string>> }
+  | {
+      readonly kind: "whole";
+      readonly text: string;
+      readonly bytes: number;
+      readonly about: Readonly<Record<string, string>>;
+    }
   /** It counts for nothing. */
   | { readonly kind: "odd"; readonly why: string }
   /** The answer can't be taken. */
@@ -49,17 +54,19 @@ export class IncomingAnswer {
       return { kind: "odd", why: `its header final is "${final}"; true or false is allowed` };
     const problem = this.#problemOf(part, final);
     if (problem !== undefined) return { kind: "odd", why: problem };
-    if (this.#bytes + data.byteLength > this.#limits.maxBytes)
-      return { kind: "refused", why: `it has more than ${this.#limits.maxBytes} bytes` };
     if (this.#parts >= this.#limits.maxParts)
       return { kind: "refused", why: `it comes in more than ${this.#limits.maxParts} parts` };
     this.#parts += 1;
-    this.#bytes += data.byteLength;
     this.#isWhole = final === "true" || (part === undefined && final === undefined);
     const text = this.#decoder.decode(data, { stream: !this.#isWhole });
+    // As it is stored: each byte that is no UTF-8 has become three.
+    const bytes = Buffer.byteLength(text);
+    this.#bytes += bytes;
+    if (this.#bytes > this.#limits.maxBytes)
+      return { kind: "refused", why: `it has more than ${this.#limits.maxBytes} bytes` };
     return this.#isWhole
-      ? { kind: "whole", text, about: aboutOf(headers) }
-      : { kind: "piece", text, bytes: Buffer.byteLength(text) };
+      ? { kind: "whole", text, bytes, about: aboutOf(headers) }
+      : { kind: "piece", text, bytes };
   }
 
   #problemOf(part: string | undefined, final: string | undefined): string | undefined {

@@ -61,7 +61,7 @@ export class OpenTurns {
   readonly waiting = new Set<SessionId>();
   readonly #assistants: Assistants;
   readonly #limits: AnswerLimits;
-  /** Bytes of the answers that are not whole yet. */
+  /** Bytes of the answers that are not stored yet. */
   heldBytes = 0;
 
   constructor(assistants: Assistants, limits: AnswerLimits) {
@@ -100,10 +100,15 @@ export class OpenTurns {
 
   /** A piece of an answer has come. */
   add(entry: OpenEntry, text: string, bytes: number): void {
+    this.hold(entry, bytes);
+    entry.live.add(text, bytes);
+  }
+
+  /** A part of an answer counts, until the answer is stored or given up. */
+  hold(entry: OpenEntry, bytes: number): void {
     const held = Math.max(bytes, leastPartBytes);
     entry.heldBytes += held;
     this.heldBytes += held;
-    entry.live.add(text, bytes);
   }
 
   apply(step: Step, nowMs: number): Applied {

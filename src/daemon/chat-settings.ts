@@ -26,7 +26,7 @@ export const chatSettings = {
     min: "10ms",
     max: "30d",
   }),
-  maxHeldBytes: size("Answers that are being made, of all conversations together.", {
+  maxHeldBytes: size("Answers that are being made or stored, of all conversations together.", {
     default: "256MiB",
     min: "64KiB",
     max: "64GiB",

@@ -12,7 +12,7 @@ function frame(text: string | Uint8Array, headers: Record<string, string> = {}, 
 
 describe("IncomingAnswer.take()", () => {
   test("takes one frame without headers for the whole answer", () => {
-    expect(answer().take(frame("Hello!"))).toEqual({ kind: "whole", text: "Hello!", about: {} });
+    expect(answer().take(frame("Hello!"))).toEqual({ kind: "whole", text: "Hello!", bytes: 6, about: {} });
   });
 
   test("puts parts together wherever a character is cut", () => {
@@ -42,6 +42,7 @@ describe("IncomingAnswer.take()", () => {
     expect(answer().take(frame("", headers))).toEqual({
       kind: "whole",
       text: "",
+      bytes: 0,
       about: { model: "m-1", tokens_used: "7" },
     });
   });
@@ -73,6 +74,11 @@ describe("IncomingAnswer.take()", () => {
 
   test("refuses an answer that is too large, or comes in too many parts", () => {
     expect(answer(3).take(frame("four")).kind).toBe("refused");
+    expect(answer(3).take(frame(new Uint8Array([0xff]))).kind).toBe("whole");
+    expect(answer(3).take(frame(new Uint8Array([0xff, 0xff]))).kind).toBe("refused");
+    const cut = answer(2);
+    expect(cut.take(frame(new Uint8Array([0xe2, 0x82]), { part: "0" })).kind).toBe("piece");
+    expect(cut.take(frame("", { part: "1", final: "true" })).kind).toBe("refused");
     const incoming = answer(1_000, 2);
     for (const part of ["0", "1"]) incoming.take(frame("a", { part }));
     expect(incoming.take(frame("a", { part: "2" })).kind).toBe("refused");

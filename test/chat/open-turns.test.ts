@@ -17,6 +17,27 @@ function question(messageId: string) {
 const somebody = stepping({ kind: "assistant", assistantId: "a", ticket: "t" });
 const nobodyYet = stepping({ kind: "expected" });
 
+describe("OpenTurns.hold()", () => {
+  test("counts the last part of an answer too, until the turn is over", () => {
+    const open = new OpenTurns(new Assistants("none"), { maxBytes: 10_000, maxParts: 10 });
+    const asked = ask(newConversation(sessionId), question("m1"), somebody);
+    open.apply(asked, 0);
+    const entry = open.get(sessionId, "m1");
+    if (entry === undefined) throw new Error("the turn is not open");
+    open.add(entry, "x".repeat(1_000), 1_000);
+    open.hold(entry, 5_000);
+    expect(open.heldBytes).toBe(6_000);
+    const over = endTurn(
+      asked.conversation,
+      { messageId: "m1" },
+      { kind: "answered", answerId: "a1" },
+      nobodyYet,
+    );
+    if (over !== undefined) open.apply(over, 1);
+    expect(open.heldBytes).toBe(0);
+  });
+});
+
 describe("OpenTurns.apply()", () => {
   test("counts the wait for an assistant from when a question is the first, not from when it was asked", () => {
     const open = new OpenTurns(new Assistants("none"), { maxBytes: 1_000, maxParts: 10 });

@@ -295,6 +295,22 @@ describe("what an assistant sends", () => {
     await assistant.cancelled();
   });
 
+  test("that can't be a message ends the turn with the words of why", async () => {
+    await using server = await startServer({ env: { BAAAHT_MESSAGES_MAX_CONTENT_BYTES: "1KiB" } });
+    await using assistant = await startAssistant(server.client);
+    await using chat = await openChat(server.client, await gatewaySession(server.client));
+    chat.ask("In bytes?");
+    (await assistant.question()).end("\ufffd".repeat(300));
+    expect((await chat.turn()).status.state).toBe(StreamState.COMPLETE);
+    const nonsense = new Uint8Array(200).fill(0xff);
+    chat.ask("Without sense?");
+    const bytes = await assistant.question();
+    for (let index = 0; index < 2; index += 1) bytes.part(nonsense);
+    bytes.end();
+    expect((await chat.turn()).status).toMatchObject({ state: StreamState.ERROR, reason: "ANSWER_REFUSED" });
+    expect(server.logs()).not.toContain("can't be stored yet");
+  });
+
   test("in an answer has its model and tokens kept with it, beside the question's id", async () => {
     await using server = await startServer();
     await using assistant = await startAssistant(server.client);
