@@ -48,7 +48,7 @@ export function modelProvider(options: ModelOptions): Provider {
         onError: () => {}, // it comes in the stream too
       });
       try {
-        yield* pieces(stream, signal);
+        yield* pieces(stream, { signal, maxAnswerTokens });
       } catch (error) {
         if (signal.aborted) throw abortFailure(signal);
         throw modelFailure(error, options);
@@ -63,9 +63,10 @@ function declared({ name, about, input }: ToolDeclaration): [string, ToolSet[str
 
 async function* pieces(
   stream: AsyncIterable<TextStreamPart<ToolSet>>,
-  signal: AbortSignal,
+  { signal, maxAnswerTokens }: { readonly signal: AbortSignal; readonly maxAnswerTokens: number },
 ): AsyncGenerator<Piece, void, undefined> {
   let isSilent = true;
+  let isLastStep = true;
   for await (const part of stream) {
     switch (part.type) {
       case "text-delta":
@@ -75,6 +76,7 @@ async function* pieces(
         break;
       case "tool-call":
         isSilent = false;
+        isLastStep = false;
         // One that can't be right is passed on too: the tools say what is wrong with it, and the model may try again.
         yield {
           kind: "call",
@@ -85,11 +87,28 @@ async function* pieces(
         throw abortFailure(signal);
       case "error":
         throw part.error;
-      case "finish":
-        if (isSilent) throw saidNothing(part.rawFinishReason ?? part.finishReason);
+      case "finish": {
+        const { finishReason, rawFinishReason: why = finishReason } = part;
+        // A refusal in the model's own words is called so too, and is an answer.
+        if (finishReason === "content-filter" && why !== "stop") throw filteredOut();
+        if (finishReason === "error" || why === "error") throw new Error(`it ended with "${why}"`);
+        if (isSilent) throw saidNothing(why);
+        // After a call there is another step: the model is told what was wrong with one that was cut.
+        if (finishReason === "length" && isLastStep) yield { kind: "text", text: cutWords(maxAnswerTokens) };
         break;
+      }
     }
   }
+}
+
+/** What stands behind an answer that the model could not end. Its own room may be over before ours is. */
+function cutWords(maxAnswerTokens: number): string {
+  return `\n\n[The answer is cut here: the model has reached the most that it can or may say, ${maxAnswerTokens} tokens or less.]`;
+}
+
+function filteredOut(): Failure {
+  const words = "Cannot answer: the content filter of the model's server has stopped the answer";
+  return new Failure("unknown", words, { reason: "MODEL_FILTERED" });
 }
 
 function saidNothing(why: string): Failure {

@@ -179,6 +179,41 @@ test("modelProvider() gives what came before a cut, and then says that it was cu
   expect(failure.details.reason).toBe("MODEL_FAILED");
 });
 
+test("modelProvider() says behind an answer that the model was cut off", async () => {
+  await using server = new ModelServer({ kind: "text", pieces: ["half an ans"], finish: "length" });
+  expect(await step(server)).toEqual([
+    { kind: "text", text: "half an ans" },
+    {
+      kind: "text",
+      text: "\n\n[The answer is cut here: the model has reached the most that it can or may say, 99 tokens or less.]",
+    },
+  ]);
+});
+
+test("modelProvider() says nothing behind a call that was cut off, since the model goes on", async () => {
+  const calls = [{ name: "run_command", arguments: '{"comm' }];
+  await using server = new ModelServer({ kind: "calls", calls, finish: "length" });
+  expect(await step(server)).toEqual([
+    { kind: "call", call: { id: "call-0", name: "run_command", input: '{"comm' } },
+  ]);
+});
+
+test.each([[["half an ans"]], [[]]])("modelProvider() tells that a filter has stopped %j", async (pieces) => {
+  await using server = new ModelServer({ kind: "text", pieces, finish: "content_filter" });
+  const failure = await failed(server);
+  expect(failure.details.reason).toBe("MODEL_FILTERED");
+  expect(failure.message).toBe(
+    "Cannot answer: the content filter of the model's server has stopped the answer",
+  );
+});
+
+test("modelProvider() takes no answer that its server ends as an error", async () => {
+  await using server = new ModelServer({ kind: "text", pieces: ["half an ans"], finish: "error" });
+  const failure = await failed(server);
+  expect(failure.details.reason).toBe("MODEL_FAILED");
+  expect(failure.message).toContain('it ended with "error"');
+});
+
 test.each([
   ["lines that are no JSON", "data: {not json}\n\n"],
   ["a page", "<html><body>Welcome!</body></html>"],

@@ -1,8 +1,13 @@
 /** What a model's server says to one request. */
 export type Reply =
   /** Text, in these pieces. */
-  | { readonly kind: "text"; readonly pieces: readonly string[] }
-  | { readonly kind: "calls"; readonly calls: readonly ModelCall[]; readonly text?: string }
+  | { readonly kind: "text"; readonly pieces: readonly string[]; readonly finish?: string }
+  | {
+      readonly kind: "calls";
+      readonly calls: readonly ModelCall[];
+      readonly text?: string;
+      readonly finish?: string;
+    }
   | {
       readonly kind: "status";
       readonly status: number;
@@ -123,12 +128,13 @@ function framesOf(reply: Streamed): readonly string[] {
         chunk({ tool_calls: [{ index, function: { arguments: words.slice(0, 5) } }] }),
         chunk({ tool_calls: [{ index, function: { arguments: words.slice(5) } }] }),
       ]),
-      chunk({}, "tool_calls"),
+      chunk({}, reply.finish ?? "tool_calls"),
       "[DONE]",
     ];
   }
   const pieces = reply.pieces.map((content) => chunk({ content }));
-  return reply.kind === "text" ? [begin, ...pieces, chunk({}, "stop"), "[DONE]"] : [begin, ...pieces];
+  if (reply.kind !== "text") return [begin, ...pieces];
+  return [begin, ...pieces, chunk({}, reply.finish ?? "stop"), "[DONE]"];
 }
 
 function chunk(delta: object, finish: string | null = null): string {
