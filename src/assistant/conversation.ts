@@ -2,7 +2,7 @@ import type { Client } from "../client/client.ts";
 import { type Message, MessageRole } from "../gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import type { Said, ToolCall } from "./provider.ts";
 import { estimatedTokens } from "./token-estimate.ts";
-import { callIn, resultIn } from "./tool-messages.ts";
+import { callIn, questionOf, resultIn } from "./tool-messages.ts";
 
 /** What was said in a session before a question. */
 export interface Conversation {
@@ -45,8 +45,9 @@ export async function readConversation(client: Client, reading: Reading): Promis
   }
   const oldestFirst = kept.reverse();
   const isInstruction = ({ role }: Message) => role === MessageRole.SYSTEM;
+  const talk = oldestFirst.filter((message) => !isInstruction(message));
   return {
-    said: joined(saidIn(oldestFirst.filter((message) => !isInstruction(message)))),
+    said: joined(saidIn(inTurns(talk, { ...reading, isCut: leftOut > 0 }))),
     instructions: oldestFirst.filter(isInstruction).map(({ content }) => content),
     leftOut,
   };
@@ -74,6 +75,33 @@ async function* newestFirst(client: Client, { sessionId, signal }: Reading): Asy
     }
     pageToken = page.nextPageToken;
   } while (pageToken !== "");
+}
+
+/**
+ * Each answer, and what tools did for it, behind its question: questions that wait are stored before the answer that they
+ * wait for. What belongs to a question that had no room comes first.
+ */
+function inTurns(
+  oldestFirst: readonly Message[],
+  { messageId, isCut }: { readonly messageId: string; readonly isCut: boolean },
+): readonly Message[] {
+  const first: Message[] = [];
+  const behind = new Map<string, Message[]>();
+  for (const { id, role } of oldestFirst) if (role === MessageRole.USER) behind.set(id, []);
+  const inPlace: Message[] = [];
+  for (const message of oldestFirst) {
+    const question = message.role === MessageRole.USER ? undefined : belongsTo(message);
+    const group = question === undefined ? undefined : behind.get(question);
+    if (group !== undefined) group.push(message);
+    // What an earlier attempt at this very question has done stays right before it.
+    else if (question !== undefined && isCut && question !== messageId) first.push(message);
+    else inPlace.push(message);
+  }
+  return [...first, ...inPlace.flatMap((message) => [message, ...(behind.get(message.id) ?? [])])];
+}
+
+function belongsTo(message: Message): string | undefined {
+  return message.role === MessageRole.TOOL ? questionOf(message) : message.metadata?.extra.reply_to;
 }
 
 /** Calls of tools without their results, and results without their calls, are left out: models refuse them. */

@@ -7,14 +7,22 @@ import {
 import type { ToolCall, ToolResult } from "./provider.ts";
 import type { ToolOutcome } from "./tools.ts";
 
-/**
- * What `extra.tool` says of a TOOL message: it is a call, with the input as JSON, or its result. `extra.answer_bytes` is
- * how much of the answer's text, in bytes of UTF-8, comes before it.
- */
+/** What `extra.tool` says of a TOOL message: it is a call, with the input as JSON, or its result. */
 const KIND = "tool";
 
+/** What `extra.question_id` says of it: the message that it was done for. */
+const QUESTION = "question_id";
+
+/** Where a TOOL message belongs. */
+export interface ToolPlace {
+  /** The question's. */
+  readonly messageId: string;
+  /** How much of the answer's text comes before it, bytes of UTF-8. */
+  readonly answerBytes: number;
+}
+
 /** A call as it is stored before it is done. */
-export function callMessage(call: ToolCall, answerBytes: number): MessageInitShape<typeof MessageSchema> {
+export function callMessage(call: ToolCall, place: ToolPlace): MessageInitShape<typeof MessageSchema> {
   return {
     id: Bun.randomUUIDv7(),
     role: MessageRole.TOOL,
@@ -22,7 +30,7 @@ export function callMessage(call: ToolCall, answerBytes: number): MessageInitSha
     metadata: {
       toolName: call.name,
       toolCallId: call.id,
-      extra: { [KIND]: "call", answer_bytes: String(answerBytes) },
+      extra: { [KIND]: "call", ...placeWords(place) },
     },
   };
 }
@@ -31,7 +39,7 @@ export function callMessage(call: ToolCall, answerBytes: number): MessageInitSha
 export function resultMessage(
   call: ToolCall,
   outcome: ToolOutcome,
-  answerBytes: number,
+  place: ToolPlace,
 ): MessageInitShape<typeof MessageSchema> {
   return {
     id: Bun.randomUUIDv7(),
@@ -44,7 +52,7 @@ export function resultMessage(
       extra: {
         [KIND]: "result",
         failed: String(outcome.isFailure),
-        answer_bytes: String(answerBytes),
+        ...placeWords(place),
       },
     },
   };
@@ -60,6 +68,15 @@ export function callIn({ content, metadata }: Message): ToolCall | undefined {
 export function resultIn({ content, metadata }: Message): ToolResult | undefined {
   if (metadata?.extra[KIND] !== "result") return undefined;
   return { id: metadata.toolCallId, name: metadata.toolName, text: content };
+}
+
+/** The question that a TOOL message belongs to; undefined when it does not say. */
+export function questionOf({ metadata }: Message): string | undefined {
+  return metadata?.extra[QUESTION];
+}
+
+function placeWords({ messageId, answerBytes }: ToolPlace): Readonly<Record<string, string>> {
+  return { [QUESTION]: messageId, answer_bytes: String(answerBytes) };
 }
 
 function inputIn(content: string): JsonObject | string {

@@ -108,11 +108,11 @@ class Turn {
   /** Does one call, stored before and after. */
   async call(call: ToolCall): Promise<void> {
     const { client, answer, signal } = this.#parts;
-    const { sessionId } = this.#question;
-    const at = answer.bytes;
-    await client.orchestrator.sendMessage({ sessionId, message: callMessage(call, at) }, { signal });
+    const { sessionId, messageId } = this.#question;
+    const place = { messageId, answerBytes: answer.bytes };
+    await client.orchestrator.sendMessage({ sessionId, message: callMessage(call, place) }, { signal });
     const outcome = await runTool(call, { sandbox: this.#sandbox, signal });
-    const message = resultMessage(call, outcome, at);
+    const message = resultMessage(call, outcome, place);
     await client.orchestrator.sendMessage({ sessionId, message }, { signal });
     this.#addResult({ id: call.id, name: call.name, text: outcome.text });
   }

@@ -245,9 +245,18 @@ test("a turn tells the model what a tool could not do, and stores call and resul
   expect(subject.server.toolMessages).toMatchObject([
     {
       content: '{"command":"ls"}',
-      metadata: { toolName: "run_command", toolCallId: "call-0", extra: { tool: "call", answer_bytes: "7" } },
+      metadata: {
+        toolName: "run_command",
+        toolCallId: "call-0",
+        extra: { tool: "call", question_id: "question-c1", answer_bytes: "7" },
+      },
     },
-    { metadata: { toolCallId: "call-0", extra: { tool: "result", failed: "true", answer_bytes: "7" } } },
+    {
+      metadata: {
+        toolCallId: "call-0",
+        extra: { tool: "result", failed: "true", question_id: "question-c1", answer_bytes: "7" },
+      },
+    },
   ]);
   // The next turn sees what was done in this one.
   await subject.server.ask("and?", "c2");
