@@ -161,7 +161,8 @@ class Assistant {
     const { maxAnswerBytes: maxBytes } = this.#options.config;
     const answer = new Answer({ ...line, sessionId, correlationId, maxBytes });
     const text = new TextDecoder().decode(payload.value.data);
-    const question = { sessionId, messageId: headers.message_id ?? message.id, text };
+    const { message_id: messageId = message.id, model = "" } = headers;
+    const question = { sessionId, messageId, text, model };
     const stop = new AbortController();
     const done = this.#answer(question, { answer, stop }).finally(() => this.#atWork.delete(correlationId));
     this.#atWork.set(correlationId, { stop, done });

@@ -17,6 +17,7 @@ import type { Piece, Provider, Step, ToolCall, ToolResult } from "./provider.ts"
  */
 export const echoProvider: Provider = {
   about: "echo",
+  model: "echo",
   readsConversation: false,
   step: (asked) => echoed(asked),
 };

@@ -35,6 +35,7 @@ export function modelProvider(options: ModelOptions): Provider {
   });
   return {
     about: `model ${model} at ${shownUrl(baseUrl)}`,
+    model,
     readsConversation: true,
     async *step({ instructions, said, tools, signal }: Step) {
       const { stream } = streamText({
@@ -88,13 +89,17 @@ async function* pieces(
       case "error":
         throw part.error;
       case "finish": {
-        const { finishReason, rawFinishReason: why = finishReason } = part;
+        const { finishReason, rawFinishReason: why = finishReason, totalUsage } = part;
         // A refusal in the model's own words is called so too, and is an answer.
         if (finishReason === "content-filter" && why !== "stop") throw filteredOut();
         if (finishReason === "error" || why === "error") throw new Error(`it ended with "${why}"`);
         if (isSilent) throw saidNothing(why);
         // After a call there is another step: the model is told what was wrong with one that was cut.
         if (finishReason === "length" && isLastStep) yield { kind: "text", text: cutWords(maxAnswerTokens) };
+        // Not asked for: some servers refuse a request that asks, and others count without.
+        const { totalTokens: tokens } = totalUsage;
+        if (tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0)
+          yield { kind: "usage", tokens };
         break;
       }
     }

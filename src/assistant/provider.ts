@@ -4,6 +4,8 @@ import type { JsonObject } from "@bufbuild/protobuf";
 export interface Provider {
   /** For logs, such as `echo` or `model qwen3 at http://127.0.0.1:11434/v1`. */
   readonly about: string;
+  /** What it is called with an answer, and where a message asks for a model. */
+  readonly model: string;
   /** Whether it wants to know what was said before the question. */
   readonly readsConversation: boolean;
   /**
@@ -33,7 +35,9 @@ export type Said =
 
 export type Piece =
   | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "call"; readonly call: ToolCall };
+  | { readonly kind: "call"; readonly call: ToolCall }
+  /** What the step has used, where that is known: what was read and what was said, in tokens. */
+  | { readonly kind: "usage"; readonly tokens: number };
 
 export interface ToolCall {
   readonly id: string;

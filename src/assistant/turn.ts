@@ -15,6 +15,8 @@ export interface Question {
   readonly sessionId: string;
   readonly messageId: string;
   readonly text: string;
+  /** That shall answer; empty: whichever there is. */
+  readonly model: string;
 }
 
 export interface TurnParts {
@@ -36,7 +38,8 @@ export interface TurnParts {
  * provider instead.
  */
 export async function answerQuestion(question: Question, parts: TurnParts): Promise<void> {
-  const { config, answer } = parts;
+  const { config, answer, provider } = parts;
+  if (question.model !== "" && question.model !== provider.model) throw otherModel(question.model, provider);
   using time = timeOut(config.turnTimeoutMs);
   const signal = AbortSignal.any([parts.signal, time.signal]);
   const turn = new Turn(question, { ...parts, signal });
@@ -49,7 +52,7 @@ export async function answerQuestion(question: Question, parts: TurnParts): Prom
     if (step >= config.maxSteps) throw tooManySteps(config.maxSteps);
     for (const call of calls) await turn.call(call);
   }
-  await answer.end({});
+  await answer.end(turn.about());
 }
 
 class Turn {
@@ -61,6 +64,7 @@ class Turn {
   #questionAt = 0;
   #instructions: readonly string[] = [];
   #leftOut = 0;
+  #tokens = 0;
 
   constructor(question: Question, parts: TurnParts) {
     const { client, config } = parts;
@@ -96,6 +100,10 @@ class Turn {
         calls.push(piece.call);
         continue;
       }
+      if (piece.kind === "usage") {
+        this.#tokens += piece.tokens;
+        continue;
+      }
       if (text === "") await answer.paragraph(); // what a step before has said
       text += piece.text;
       await answer.say(piece.text);
@@ -115,6 +123,12 @@ class Turn {
     const message = resultMessage(call, outcome, place);
     await client.orchestrator.sendMessage({ sessionId, message }, { signal });
     this.#addResult({ id: call.id, name: call.name, text: outcome.text });
+  }
+
+  /** What the end of the answer says of it. */
+  about(): Readonly<Record<string, string>> {
+    const { model } = this.#parts.provider;
+    return { model, ...(this.#tokens === 0 ? {} : { tokens_used: String(this.#tokens) }) };
   }
 
   /** The results of one step stand together. */
@@ -196,6 +210,14 @@ function timeOut(ms: number): { readonly signal: AbortSignal } & Disposable {
   const failure = new Failure("deadline_exceeded", message, { reason: "TURN_TIMED_OUT" });
   const timer = setTimeout(() => controller.abort(failure), ms);
   return { signal: controller.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+function otherModel(asked: string, { model }: Provider): Failure {
+  return new Failure(
+    "invalid_argument",
+    `Cannot answer by the model "${asked}": this assistant answers by "${model}" alone`,
+    { reason: "OTHER_MODEL" },
+  );
 }
 
 function tooManySteps(steps: number): Failure {

@@ -63,7 +63,7 @@ test("runAssistant() registers so that the server finds it, and answers in numbe
     { type: "data", text: "hello", headers: { part: "0" } },
     { type: "data", text: " wide", headers: { part: "1" } },
     { type: "data", text: " world", headers: { part: "2" } },
-    { type: "data", text: "", headers: { part: "3", final: "true" } },
+    { type: "data", text: "", headers: { part: "3", final: "true", model: "echo" } },
   ]);
 });
 
@@ -84,6 +84,7 @@ test("runAssistant() says why there is no answer", async () => {
 test("runAssistant() does not tell a defect's stack to who has asked", async () => {
   const provider: Provider = {
     about: "broken",
+    model: "broken",
     readsConversation: false,
     step: () => {
       throw new TypeError("undefined is not a poem");
@@ -161,6 +162,7 @@ test("runAssistant() drains: takes no more, answers what it has, signs off", asy
   const [begun, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const provider: Provider = {
     about: "held",
+    model: "held",
     readsConversation: false,
     async *step() {
       begun.resolve();
@@ -297,6 +299,38 @@ test("a turn offers no tools in its last step, and fails when the model still as
     "error: Cannot answer: after 2 steps the model still asks for tools",
   );
   expect(model.asked.map(({ body }) => body.tools !== undefined)).toEqual([true, false]);
+});
+
+test("a turn says which model has answered, and what all its steps have used", async () => {
+  const calls = [{ name: "fly", arguments: "{}" }];
+  await using model = new ModelServer(
+    { kind: "calls", calls, usage: [10, 5] },
+    { kind: "text", pieces: ["No."], usage: [20, 7] },
+    { kind: "text", pieces: ["Fine."] },
+  );
+  await using subject = await running({ model: "small", baseUrl: model.baseUrl });
+  await subject.server.ask("fly");
+  await subject.server.answer();
+  expect(subject.server.heard().at(-1)?.headers).toMatchObject({ model: "small", tokens_used: "42" });
+  await subject.server.ask("and now?", "uncounted");
+  await subject.server.answer("uncounted");
+  expect(subject.server.heard("uncounted").at(-1)?.headers).toEqual({
+    part: "1",
+    final: "true",
+    model: "small",
+  });
+});
+
+test("a turn answers by the model that a message asks for, or says that it can't", async () => {
+  await using model = new ModelServer({ kind: "text", pieces: ["fine"] });
+  await using subject = await running({ model: "small", baseUrl: model.baseUrl });
+  await subject.server.ask("hello", "c1", { model: "small" });
+  expect(await subject.server.answer("c1")).toBe("fine");
+  await subject.server.ask("hello", "c2", { model: "large" });
+  expect(await subject.server.answer("c2")).toBe(
+    'error: Cannot answer by the model "large": this assistant answers by "small" alone',
+  );
+  expect(model.asked.length).toBe(1);
 });
 
 test("a turn refuses a question that is larger than what the model is given", async () => {

@@ -95,7 +95,11 @@ export class FakeConversations implements AsyncDisposable {
   }
 
   /** Puts a question into the conversation, and asks the assistant. */
-  async ask(text: string, correlationId = "c1"): Promise<void> {
+  async ask(
+    text: string,
+    correlationId = "c1",
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const id = `question-${correlationId}`;
     this.messages.push({ id, role: MessageRole.USER, content: text });
     await this.say({
@@ -103,7 +107,7 @@ export class FakeConversations implements AsyncDisposable {
       type: MessageType.DATA,
       sourceId: "orchestrator",
       payload: { case: "dataMessage", value: { contentType: "text/plain", data: Buffer.from(text) } },
-      metadata: { correlationId, sessionId: "s1", headers: { message_id: id, attempt: "1" } },
+      metadata: { correlationId, sessionId: "s1", headers: { message_id: id, attempt: "1", ...headers } },
     });
   }
 

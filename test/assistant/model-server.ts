@@ -1,13 +1,8 @@
 /** What a model's server says to one request. */
 export type Reply =
   /** Text, in these pieces. */
-  | { readonly kind: "text"; readonly pieces: readonly string[]; readonly finish?: string }
-  | {
-      readonly kind: "calls";
-      readonly calls: readonly ModelCall[];
-      readonly text?: string;
-      readonly finish?: string;
-    }
+  | ({ readonly kind: "text"; readonly pieces: readonly string[] } & End)
+  | ({ readonly kind: "calls"; readonly calls: readonly ModelCall[]; readonly text?: string } & End)
   | {
       readonly kind: "status";
       readonly status: number;
@@ -20,6 +15,13 @@ export type Reply =
   | { readonly kind: "nonsense"; readonly body: string }
   /** Text, and then nothing more until the caller goes. */
   | { readonly kind: "silence"; readonly pieces: readonly string[] };
+
+interface End {
+  /** Why it ends, instead of what is usual. */
+  readonly finish?: string;
+  /** Tokens that were read and that were said, where the server counts them. */
+  readonly usage?: readonly [number, number];
+}
 
 export interface ModelCall {
   readonly name: string;
@@ -128,13 +130,21 @@ function framesOf(reply: Streamed): readonly string[] {
         chunk({ tool_calls: [{ index, function: { arguments: words.slice(0, 5) } }] }),
         chunk({ tool_calls: [{ index, function: { arguments: words.slice(5) } }] }),
       ]),
-      chunk({}, reply.finish ?? "tool_calls"),
+      ...end(reply, "tool_calls"),
       "[DONE]",
     ];
   }
   const pieces = reply.pieces.map((content) => chunk({ content }));
   if (reply.kind !== "text") return [begin, ...pieces];
-  return [begin, ...pieces, chunk({}, reply.finish ?? "stop"), "[DONE]"];
+  return [begin, ...pieces, ...end(reply, "stop"), "[DONE]"];
+}
+
+function end({ finish, usage }: End, usual: string): readonly string[] {
+  const last = chunk({}, finish ?? usual);
+  if (usage === undefined) return [last];
+  const [read, said] = usage;
+  const counted = { prompt_tokens: read, completion_tokens: said, total_tokens: read + said };
+  return [last, JSON.stringify({ ...JSON.parse(chunk({})), choices: [], usage: counted })];
 }
 
 function chunk(delta: object, finish: string | null = null): string {
