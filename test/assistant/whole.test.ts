@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { StreamState } from "../../src/gen/proto/gateway/v1/gateway_pb.ts";
+import { GatewayMessageRole, StreamState } from "../../src/gen/proto/gateway/v1/gateway_pb.ts";
 import { EventType, MessageRole } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { gatewaySession, openChat } from "../chat/open-chat.ts";
 import { engine, type TestEngine } from "../engine.ts";
@@ -85,6 +85,43 @@ test(
     }
     expect(log + server.logs()).not.toContain("sk-very-secret");
     expect(model.asked[0]?.key).toBe("Bearer sk-very-secret");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "questions that have waited are given to the model behind the answers before them, by the model that they ask for",
+  async () => {
+    await using model = new ModelServer(
+      running("echo 1"), // a container has to be made, while the others are asked
+      { kind: "text", pieces: ["first"], usage: [10, 2] },
+      { kind: "text", pieces: ["second"] },
+      { kind: "text", pieces: ["third"] },
+    );
+    await using server = await answeredBy(model);
+    const { client } = server;
+    const sessionId = await gatewaySession(client);
+    await using chat = await openChat(client, sessionId);
+    for (const word of ["one", "two", "three"]) chat.ask(word);
+    const role = GatewayMessageRole.USER;
+    chat.frame({
+      payload: { case: "message", value: { role, content: "four", metadata: { model: "large" } } },
+    });
+    for (const word of ["first", "second", "third"]) expect((await chat.turn()).text).toBe(word);
+    expect((await chat.turn()).status.message).toContain('this assistant answers by "small" alone');
+    expect(model.asked.at(-1)?.body.messages.slice(1)).toMatchObject([
+      { role: "user", content: "one" },
+      { role: "assistant" },
+      { role: "tool", content: "1\n[exit code 0]" },
+      { role: "assistant", content: "first" },
+      { role: "user", content: "two" },
+      { role: "assistant", content: "second" },
+      { role: "user", content: "three" },
+    ]);
+    const { messages } = await client.orchestrator.listMessages({ sessionId });
+    const answer = messages.find(({ content }) => content === "first");
+    expect(answer?.metadata?.extra).toMatchObject({ model: "small", tokens_used: "12" });
+    await client.gateway.closeGatewaySession({ sessionId }, { timeoutMs: 30_000 });
   },
   TIMEOUT_MS,
 );
