@@ -104,7 +104,8 @@ test(
       { command: "echo on; sleep 60" },
       { sandbox: hasty },
     );
-    expect(text).toBe("on\n[killed: its 0.2 s were over]");
+    // A busy machine may not even come to its first word.
+    expect(text).toMatch(/^(on\n)?\[killed: its 0\.2 s were over\]$/);
     expect(isFailure).toBe(true);
   },
   TIMEOUT_MS,
