@@ -88,20 +88,19 @@ class TaskStream {
   async *answers(): AsyncGenerator<TaskAnswer, void, undefined> {
     const { call, opened } = this.#opening;
     call.signal.addEventListener("abort", this.#bell.ring, { once: true });
-    if (this.#isNamed()) this.#beWorker();
-    opened(this.#worker?.headers ?? {});
     // Its frames end with its answers, at the latest.
     this.#parts.background.start("read the stream of a task", () => this.#pump());
     try {
       for (;;) {
         if (this.#wrong !== undefined) throw this.#wrong.error;
         if (call.signal.aborted) throw abortFailure(call.signal);
-        while (this.#heartbeats > 0) {
-          this.#heartbeats -= 1;
-          yield { kind: "heartbeat" };
-        }
-        // What it is to be told depends on which end it is, and that its first frame may say.
+        // What it is to be told depends on which end it is, and that its first frame says.
         if (this.#frames > 0 || this.#halfClosed) {
+          opened(this.#worker?.headers ?? {});
+          while (this.#heartbeats > 0) {
+            this.#heartbeats -= 1;
+            yield { kind: "heartbeat" };
+          }
           const over = yield* this.#news();
           if (over === "over") return;
         }
@@ -148,6 +147,9 @@ class TaskStream {
   async #take(frame: TaskFrame): Promise<void> {
     this.#touch();
     const isFirst = this.#frames === 0;
+    // An agent may be a caller too, which its first frame says.
+    const isOfCaller = frame.kind === "input" || frame.kind === "cancel";
+    if (isFirst && !isOfCaller && this.#isNamed()) this.#beWorker();
     this.#frames += 1;
     if (frame.kind === "none") {
       if (isFirst) this.#bell.ring();

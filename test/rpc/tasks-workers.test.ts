@@ -433,6 +433,21 @@ describe("a worker that lies", () => {
     await client.agent.cancelTask({ taskId, force: true });
   });
 
+  test("may be the caller of another's task, with its token and all", async () => {
+    await using one = await worker();
+    await using two = await worker();
+    const taskId = await execute(client, { agentId: one.agentId });
+    await using held = await one.take(taskId);
+    await using caller = await openTask(
+      client,
+      { taskId, payload: { case: "input", value: { data: Buffer.from("x") } } },
+      { metadata: two.metadata },
+    );
+    expect(await inputOf(held, 1)).toMatchObject({ text: "x" });
+    held.complete();
+    expect((await caller.rest()).at(-1)?.case).toBe("complete");
+  });
+
   test("holds its task and goes on with it", async () => {
     await using one = await worker();
     const taskId = await execute(client, { agentId: one.agentId });

@@ -2876,7 +2876,7 @@ export const AgentService: GenService<{
    *
    * A worker speaks for one attempt: for the one that its metadata `x-baaaht-attempt` names (TASK_REQUEST has it in
    * its header `attempt`), otherwise for the one that is in force when it is known to be the worker. It is known by its
-   * agent's token in the metadata `x-baaaht-agent-token`, from the first frame on; without one by its first report, or when
+   * agent's token in the metadata `x-baaaht-agent-token`, unless its first frame is a caller's; without one by its first report, or when
    * its first frame is a heartbeat and it comes from the process that was told of the task. With that the task is RUNNING.
    * The response headers then have `x-baaaht-attempt`, and in `x-baaaht-output-bytes` how much output of this attempt the
    * server has. Once another attempt is in force, the stream ends with ABORTED, ATTEMPT_FENCED, and nothing that comes on it
