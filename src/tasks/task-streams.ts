@@ -5,7 +5,7 @@ import { CallerEnd } from "./caller-end.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import type { OpenedStream } from "./opened-stream.ts";
-import { agentOf, isEnded, isLeased, type TaskId } from "./task.ts";
+import { agentOf, holds, isEnded, isLeased, type TaskId } from "./task.ts";
 import { isWorkers, type TaskAnswer, type TaskFrame } from "./task-frames.ts";
 import { WorkerStreamEnd, type WorkerStreamParts } from "./worker-end.ts";
 
@@ -13,8 +13,6 @@ export interface TaskStreamsParts extends WorkerStreamParts {
   readonly live: LiveTasks;
   readonly background: Background;
   readonly maxStreams: number;
-  /** The process that last spoke as an agent. */
-  readonly pidOf: (agentId: string) => number | undefined;
 }
 
 /**
@@ -223,8 +221,10 @@ class TaskStream {
 
   #beWorker(): WorkerStreamEnd {
     this.#role = "worker";
-    // Somebody else may have been the worker since it was taken for one.
-    if (this.#worker?.isInForce === false && !isEnded(this.#live.task)) this.#worker = undefined;
+    // Another stream may have been the worker's since this one was taken for it. What was the end of an attempt that is not
+    // in force any more never becomes the next one's: it keeps its end, which says so.
+    if (this.#worker?.isDisplaced === true && holds(this.#live.task, this.#worker.attempt))
+      this.#worker = undefined;
     this.#worker ??= this.#newWorker();
     return this.#worker;
   }

@@ -31,6 +31,8 @@ export interface WorkerStreamParts {
   readonly maxResultBytes: number;
   /** Whether a registration token is that of an agent; false for agents that are not there. */
   readonly isTokenOf: (token: string, agentId: string) => boolean;
+  /** The process that last spoke as an agent. */
+  readonly pidOf: (agentId: string) => number | undefined;
   /** Counts as a sign of an agent's life. */
   readonly saw: (agentId: string) => void;
   /** Counts as its life until the returned function is called. */
@@ -87,6 +89,11 @@ export class WorkerStreamEnd implements WorkerEnd {
   /** Whether it speaks for the attempt in force, and nobody else does. */
   get isInForce(): boolean {
     return !this.#isDisplaced && holds(this.#live.task, this.attempt);
+  }
+
+  /** Whether another stream has taken its place. */
+  get isDisplaced(): boolean {
+    return this.#isDisplaced;
   }
 
   displace(): void {
@@ -181,9 +188,11 @@ export class WorkerStreamEnd implements WorkerEnd {
       return;
     }
     if (opener.attempt !== undefined) return;
-    // Who does not say for whom it speaks is believed, unless somebody else does already.
+    // Who does not say for whom it speaks is believed, unless somebody else does already; and unless it may speak for an
+    // attempt before this one, which is what another process than the agent's does.
     const { worker } = this.#live;
-    const isOther = worker?.pid !== undefined && opener.pid !== undefined && worker.pid !== opener.pid;
+    const theirs = worker?.pid ?? (this.attempt > 1 ? this.#parts.pidOf(this.#agentId) : undefined);
+    const isOther = theirs !== undefined && opener.pid !== undefined && theirs !== opener.pid;
     if (isOther) throw fenced(task.id, this.attempt);
   }
 
