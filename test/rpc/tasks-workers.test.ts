@@ -166,6 +166,23 @@ describe("a worker whose stream ends early", () => {
   });
 });
 
+describe("a worker with a line", () => {
+  test("still hears of its tasks when the stream of one of them ends early", async () => {
+    await using one = await worker(2);
+    const first = await execute(client, { agentId: one.agentId });
+    const stream = await one.take(first);
+    stream.send(beat);
+    await stream.next();
+    await stream.cut();
+    await using again = await one.open(first);
+    await client.agent.heartbeat({ agentId: one.agentId });
+    const second = await execute(client, { agentId: one.agentId });
+    expect(await hear(one.line, second)).toBe(1);
+    again.complete();
+    await again.rest();
+  });
+});
+
 describe("an attempt that failed", () => {
   test("is tried again after a pause when the task wants that", async () => {
     await using one = await worker();
