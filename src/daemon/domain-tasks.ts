@@ -65,13 +65,15 @@ export async function startTasks(
   const silences = new Silences({
     ...{ changes, handing, monotonic, background: supervisor },
     reconnectMs: limits.reconnectGraceMs,
+    restartMs: limits.restartGraceMs,
+    agentMs: config.agents.graceMs,
     onDue: (inMs) => times.lookIn(inMs),
   });
   const tasks = new Tasks({
     ...{ store, clock, limits, policy, noticeMs, changes, live, handing },
     onDue: (task) => times.notice(task),
   });
-  const ofAgents = taskAgents({ agents, handing, changes, clock, policy, background: supervisor });
+  const ofAgents = taskAgents({ agents, handing, silences, changes, policy, background: supervisor });
   agents.showTasks(ofAgents.heldBy);
   const taskStreams = new TaskStreams({
     ...{ tasks, changes, handing, silences, policy, clock, live, random: Math.random },
@@ -83,6 +85,7 @@ export async function startTasks(
       return agent !== undefined && isTokenOf(token, agent);
     },
     pidOf: ofAgents.pidOf,
+    saysItIsAt: ofAgents.saysItIsAt,
     saw: (agentId) => void agents.saw(agentId as AgentId), // what is none is not live
     streamOpened: (agentId) => agents.streamOpened(agentId as AgentId), // likewise
     touched: (task) => {
@@ -94,7 +97,6 @@ export async function startTasks(
     store,
     handing,
     silences,
-    restartMs: limits.restartGraceMs,
     tasks,
     background: supervisor,
   });

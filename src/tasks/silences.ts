@@ -14,8 +14,21 @@ export interface SilencesOptions {
   readonly monotonic: () => number;
   /** How long a worker whose stream has ended has to open it again, in milliseconds. */
   readonly reconnectMs: number;
+  /** The same after a start of the server. */
+  readonly restartMs: number;
+  /** How long an agent may be silent, in milliseconds. */
+  readonly agentMs: number;
   /** Wakes whoever calls `look`, in so many milliseconds at the latest. */
   readonly onDue: (inMs: number) => void;
+}
+
+/** A worker that is not heard of. */
+interface Silent {
+  readonly task: Task;
+  /** `reconnect`: its stream has ended. `restart`: its server has. */
+  readonly since: "reconnect" | "restart";
+  readonly until: number;
+  readonly forMs: number;
 }
 
 /** How often at most what a worker says of its progress is written, in milliseconds. */
@@ -27,10 +40,7 @@ const progressEveryMs = 1_000;
  */
 export class Silences {
   readonly #options: SilencesOptions;
-  readonly #silent = new Map<
-    TaskId,
-    { readonly task: Task; readonly until: number; readonly forMs: number }
-  >();
+  readonly #silent = new Map<TaskId, Silent>();
   /** Tasks whose progress is yet to be written. */
   readonly #progress = new Map<TaskId, { readonly live: LiveTask; readonly attempt: number }>();
   #progressAt = 0;
@@ -43,10 +53,22 @@ export class Silences {
     this.#options.background.start(name, async () => void (await work()));
   }
 
-  /** The stream of a task's worker has ended. `forMs` is how long it has to come back, if that is not the usual time. */
-  begin(task: Task, forMs = this.#options.reconnectMs): void {
-    this.#silent.set(task.id, { task, until: this.#options.monotonic() + forMs, forMs });
+  /** The stream of a task's worker has ended, or the server has that it was open to. */
+  begin(task: Task, since: Silent["since"]): void {
+    const forMs = since === "restart" ? this.#options.restartMs : this.#options.reconnectMs;
+    this.#silent.set(task.id, { task, since, until: this.#options.monotonic() + forMs, forMs });
     this.#options.onDue(forMs);
+  }
+
+  /**
+   * Its agent says that it is at it. That is believed of those whose streams the server itself has ended, for as long as
+   * an agent may be silent.
+   */
+  claimed(id: TaskId): void {
+    const silent = this.#silent.get(id);
+    if (silent?.since !== "restart") return;
+    const { restartMs, agentMs, monotonic } = this.#options;
+    this.#silent.set(id, { ...silent, until: monotonic() + Math.max(restartMs, agentMs) });
   }
 
   /** It is back. */

@@ -18,14 +18,12 @@ export async function takeUpTasks(parts: {
   readonly silences: Silences;
   readonly tasks: Tasks;
   readonly background: Background;
-  /** How long workers have to come back, in milliseconds. */
-  readonly restartMs: number;
 }): Promise<void> {
-  const { store, handing, silences, tasks, background, restartMs } = parts;
+  const { store, handing, silences, tasks, background } = parts;
   const closed = new Set<string>();
   const takeUp = async (task: Task) => {
     handing.takeUp(task);
-    if (isLeased(task) && task.life.state !== "pending") silences.begin(task, restartMs);
+    if (isLeased(task) && task.life.state !== "pending") silences.begin(task, "restart");
     if (task.sessionId === "" || closed.has(task.sessionId)) return;
     const session = await store.get(sessionTable, task.sessionId);
     if (session?.life.state !== "active") closed.add(task.sessionId);

@@ -1,8 +1,8 @@
 import type { AgentId } from "../agents/agent.ts";
 import type { AgentChange, Agents } from "../agents/agents.ts";
 import type { Background } from "../background.ts";
-import type { Instant } from "../events/event.ts";
 import { type HandingOut, systemChange } from "./handing-out.ts";
+import type { Silences } from "./silences.ts";
 import type { TaskChanges } from "./task-changes.ts";
 import { beginTask, errorOf, failTask, type TaskPolicy } from "./task-rules.ts";
 
@@ -18,19 +18,23 @@ export interface TaskAgents {
   pidOf(agentId: string): number | undefined;
   /** An agent says that it is at these tasks. */
   isAt(agentId: string, taskIds: readonly string[]): void;
+  /** Whether it has said so when it last spoke of its tasks. */
+  saysItIsAt(agentId: string, taskId: string): boolean;
 }
 
 /** Ties the tasks to what becomes of agents. */
 export function taskAgents(parts: {
   readonly agents: Agents;
   readonly handing: HandingOut;
+  readonly silences: Silences;
   readonly changes: TaskChanges;
-  readonly clock: () => Instant;
   readonly policy: TaskPolicy;
   readonly background: Background;
 }): TaskAgents {
-  const { agents, handing, changes, policy, background } = parts;
+  const { agents, handing, silences, changes, policy, background } = parts;
   const pids = new Map<string, number>();
+  /** The tasks that agents say they are at. */
+  const claims = new Map<string, ReadonlySet<string>>();
   for (const { agent } of agents.live()) handing.expected(agent);
   agents.onChange((change) => follow(change));
 
@@ -48,6 +52,7 @@ export function taskAgents(parts: {
       case "lost":
       case "unregistered": {
         pids.delete(agent.id);
+        claims.delete(agent.id);
         handing.gone(
           agent.id,
           kind === "lost" ? `agent ${agent.id} fell silent` : `agent ${agent.id} signed off`,
@@ -88,10 +93,18 @@ export function taskAgents(parts: {
     },
     pidOf: (agentId) => pids.get(agentId),
     isAt(agentId, taskIds) {
-      if (taskIds.length === 0) return;
+      if (taskIds.length === 0 || !agents.isLive(agentId as AgentId)) {
+        claims.delete(agentId);
+        return;
+      }
       const said = new Set(taskIds);
-      for (const task of handing.pendingOf(agentId)) {
+      claims.set(agentId, said);
+      for (const task of handing.heldBy(agentId)) {
         if (!said.has(task.id)) continue;
+        if (task.life.state !== "pending") {
+          silences.claimed(task.id);
+          continue;
+        }
         const { attempt } = task;
         background.start("begin a task that its agent is at", async () => {
           await changes.move(
@@ -102,5 +115,6 @@ export function taskAgents(parts: {
         });
       }
     },
+    saysItIsAt: (agentId, taskId) => claims.get(agentId)?.has(taskId) === true,
   };
 }

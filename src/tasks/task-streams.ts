@@ -13,6 +13,8 @@ export interface TaskStreamsParts extends WorkerStreamParts {
   readonly live: LiveTasks;
   readonly background: Background;
   readonly maxStreams: number;
+  /** Whether an agent has said that it is at a task when it last spoke of its tasks. */
+  readonly saysItIsAt: (agentId: string, taskId: string) => boolean;
 }
 
 /**
@@ -210,13 +212,18 @@ class TaskStream {
     return token !== undefined || attempt !== undefined;
   }
 
-  /** Whether it comes from the process that was told of the task, which nobody has begun. */
+  /**
+   * Whether it comes from the process of the agent that has the task, and nobody else is the worker: of one that nobody
+   * has begun, when the agent was told of it; of one that was begun, when the agent says that it is at it.
+   */
   #mayBeWorker(): boolean {
     const { task, worker } = this.#live;
     const { pid } = this.#opening.opener;
-    if (this.#role !== "open" || worker !== undefined || pid === undefined) return false;
-    if (!isLeased(task) || task.life.state !== "pending") return false;
-    return this.#parts.handing.isTold(task) && this.#parts.pidOf(task.life.agentId) === pid;
+    if (this.#role !== "open" || worker !== undefined || pid === undefined || !isLeased(task)) return false;
+    const { handing, pidOf, saysItIsAt } = this.#parts;
+    const { agentId, state } = task.life;
+    if (pidOf(agentId) !== pid) return false;
+    return state === "pending" ? handing.isTold(task) : saysItIsAt(agentId, task.id);
   }
 
   #beWorker(): WorkerStreamEnd {

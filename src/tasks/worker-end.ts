@@ -169,7 +169,7 @@ export class WorkerStreamEnd implements WorkerEnd {
     if (!holds(task, this.attempt) || isShutdown(signal)) return;
     this.#parts.handing.doubted(this.#agentId);
     if (task.life.cancel === null) {
-      this.#parts.silences.begin(task);
+      this.#parts.silences.begin(task, "reconnect");
       return;
     }
     const { reason } = task.life.cancel;
