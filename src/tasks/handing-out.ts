@@ -4,6 +4,7 @@ import type { Background } from "../background.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { orAborted } from "../or-aborted.ts";
+import { OwedMoves } from "./owed-moves.ts";
 import { Schedule, type Waiting } from "./schedule.ts";
 import { type SeatedAgent, Seats } from "./seats.ts";
 import { agentOf, isLeased, type Leased, type Task, type TaskId } from "./task.ts";
@@ -26,6 +27,8 @@ export interface HandingOutOptions {
 
 /** How long a task that could not be handed out waits until it is tried again, in milliseconds: the disk has refused it. */
 const againMs = 1_000;
+/** How many are handed out at the same time: an agent may have as many seats as there are tasks. */
+const leasesAtOnce = 1_024;
 
 /** Which of the waiting tasks goes to which agent, and what becomes of those that an agent has. */
 export class HandingOut {
@@ -42,8 +45,15 @@ export class HandingOut {
   /** Attempts whose agents have been told of them. */
   readonly #told = new Map<TaskId, number>();
 
+  /** What tasks have to become whose agents are gone. */
+  readonly #owed: OwedMoves;
+  /** How many tasks are being handed out, and the agents that could take more. */
+  #leasing = 0;
+  readonly #hungry = new Set<string>();
+
   constructor(options: HandingOutOptions) {
     this.#options = options;
+    this.#owed = new OwedMoves(options.changes, options.background);
     this.#schedule = new Schedule(options.ageingMs);
   }
 
@@ -186,14 +196,12 @@ export class HandingOut {
 
   /** Takes an attempt from its worker. */
   lose(task: Task, reason: string): void {
-    const { changes, random, policy } = this.#options;
+    const { random, policy } = this.#options;
     const { attempt } = task;
-    this.#options.background.start("take a task from a lost worker", async () => {
-      await changes.move(
-        task,
-        (now, at) => loseAttempt(now, { attempt, reason, at, policy, random: random() }),
-        systemChange("lose the worker of task"),
-      );
+    this.#owed.add({
+      task,
+      step: (now, at) => loseAttempt(now, { attempt, reason, at, policy, random: random() }),
+      changing: systemChange("lose the worker of task"),
     });
   }
 
@@ -235,9 +243,14 @@ export class HandingOut {
   /** Gives an agent what it can take. */
   #plan(agent: SeatedAgent): void {
     while (this.#seats.hasFree(agent.id)) {
+      if (this.#leasing >= leasesAtOnce) {
+        this.#hungry.add(agent.id);
+        return;
+      }
       const task = this.#schedule.take(agent, this.#options.clock());
       if (task === undefined) return;
       this.#seats.take(agent.id);
+      this.#leasing += 1;
       this.#options.background.start("hand out a task", (signal) => this.#lease(task, agent.id, signal));
     }
   }
@@ -254,13 +267,26 @@ export class HandingOut {
         },
         systemChange("hand out task"),
       );
+      this.#leasing -= 1;
       if (!isLeased(after) || after.life.agentId !== agentId) this.release(agentId); // it was cancelled in the meantime
     } catch (error) {
+      this.#leasing -= 1;
       this.#seats.free(agentId);
       if (!(error instanceof Failure)) throw error;
-      if (error.kind === "not_found") return;
-      await orAborted(Bun.sleep(againMs), signal);
-      this.#schedule.add(task, { at: this.#options.clock(), as: "returned" });
+      if (error.kind !== "not_found") {
+        await orAborted(Bun.sleep(againMs), signal);
+        this.#schedule.add(task, { at: this.#options.clock(), as: "returned" });
+      }
+      this.#planFor(agentId);
+    }
+    this.#planHungry();
+  }
+
+  /** Goes on with those who had to wait because too many tasks were being handed out. */
+  #planHungry(): void {
+    for (const agentId of this.#hungry) {
+      if (this.#leasing >= leasesAtOnce) return;
+      this.#hungry.delete(agentId);
       this.#planFor(agentId);
     }
   }
