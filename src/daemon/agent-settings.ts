@@ -8,11 +8,14 @@ export const agentSettings = {
     min: "10ms",
     max: "1d",
   }),
-  graceMs: duration("How long an agent may be silent, without an open line, before it is lost.", {
-    default: "90s",
-    min: "100ms",
-    max: "7d",
-  }),
+  graceMs: duration(
+    "How long an agent may be silent, without an open line or stream of a task, before it is lost.",
+    {
+      default: "90s",
+      min: "100ms",
+      max: "7d",
+    },
+  ),
   keepEndedMs: duration("How long an agent that was lost or has signed off is listed, and can come back.", {
     default: "1d",
     min: "1s",

@@ -230,8 +230,10 @@ class TaskStream {
     this.#role = "worker";
     // Another stream may have been the worker's since this one was taken for it. What was the end of an attempt that is not
     // in force any more never becomes the next one's: it keeps its end, which says so.
-    if (this.#worker?.isDisplaced === true && holds(this.#live.task, this.#worker.attempt))
+    if (this.#worker?.isDisplaced === true && holds(this.#live.task, this.#worker.attempt)) {
+      this.#worker.close(this.#opening.call.signal);
       this.#worker = undefined;
+    }
     this.#worker ??= this.#newWorker();
     return this.#worker;
   }
