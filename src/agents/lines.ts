@@ -52,6 +52,7 @@ export class Lines {
   /** Of agents that have a line, or have left messages unread when theirs ended. */
   readonly #outboxes = new Map<AgentId, Outbox>();
   readonly #listeners = new Set<MailListener>();
+  readonly #roomListeners = new Set<(id: AgentId) => void>();
   readonly #total = { messages: 0, bytes: 0 };
 
   constructor(options: LinesOptions) {
@@ -82,6 +83,15 @@ export class Lines {
   onMessage(listener: MailListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Calls `listener`, which must not throw, whenever there may be room again in the queue of an agent with a line: something
+   * has gone out, or it has shown that it is there. Returns the way to stop.
+   */
+  onRoom(listener: (id: AgentId) => void): () => void {
+    this.#roomListeners.add(listener);
+    return () => this.#roomListeners.delete(listener);
   }
 
   /**
@@ -129,7 +139,10 @@ export class Lines {
       if (call.signal.aborted) stop();
       serving.opened();
       this.#options.background.start("read the line of an agent", () => this.#read(line, input));
-      for (let output = await line.next(); output !== undefined; output = await line.next()) yield output;
+      for (let output = await line.next(); output !== undefined; output = await line.next()) {
+        this.#tellRoom(id);
+        yield output;
+      }
     } finally {
       call.signal.removeEventListener("abort", stop);
       this.#close(line);
@@ -190,6 +203,7 @@ export class Lines {
     try {
       for await (const one of untilAborted(input, line.over)) {
         this.#agents.saw(line.agent.id);
+        this.#tellRoom(line.agent.id);
         if (one.kind === "heartbeat") line.answer({ kind: "heartbeat" });
         else await this.#take(line, one.message);
         await line.roomForAnswers();
@@ -238,6 +252,10 @@ export class Lines {
     if (sender.outbox.problemOf(answer) !== undefined) return; // it does not read what it is told
     sender.outbox.pass(answer);
     sender.wake();
+  }
+
+  #tellRoom(id: AgentId): void {
+    for (const listener of this.#roomListeners) listener(id);
   }
 
   #unreachable(id: AgentId): Failure {

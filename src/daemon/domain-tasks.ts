@@ -62,6 +62,7 @@ export async function startTasks(
     },
     deliver: (agentId, message) => lines.deliver(agentId as AgentId, message), // what is none is NOT_FOUND
   });
+  lines.onRoom((agentId) => handing.hasRoom(agentId));
   const silences = new Silences({
     ...{ changes, handing, monotonic, background: supervisor },
     reconnectMs: limits.reconnectGraceMs,

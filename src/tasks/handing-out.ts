@@ -29,6 +29,8 @@ export interface HandingOutOptions {
 const againMs = 1_000;
 /** How many are handed out at the same time: an agent may have as many seats as there are tasks. */
 const leasesAtOnce = 1_024;
+/** How much an agent may be left to be told before it is not told that tasks are to be given up. */
+const mostUntold = 10_000;
 
 /** Which of the waiting tasks goes to which agent, and what becomes of those that an agent has. */
 export class HandingOut {
@@ -44,6 +46,8 @@ export class HandingOut {
   readonly #lines = new Set<string>();
   /** Attempts whose agents have been told of them. */
   readonly #told = new Map<TaskId, number>();
+  /** What agents are yet to be told because their lines were full, in its order. */
+  readonly #untold = new Map<string, Map<TaskId, "request" | AgentMessage>>();
 
   /** What tasks have to become whose agents are gone. */
   readonly #owed: OwedMoves;
@@ -76,8 +80,9 @@ export class HandingOut {
   }
 
   /** The agent that has a task has been told of it. */
-  told(task: Task): void {
+  told(task: Task & { readonly life: Leased }): void {
     this.#told.set(task.id, task.attempt);
+    this.#untold.get(task.life.agentId)?.delete(task.id);
   }
 
   /** Whether the agent that has a task may know of it. */
@@ -166,6 +171,7 @@ export class HandingOut {
   lineOpened(agent: Agent): void {
     this.#live.set(agent.id, agent);
     this.#lines.add(agent.id);
+    this.#untold.delete(agent.id);
     const seated = this.#seats.arrived(agent, true);
     for (const task of this.pendingOf(agent.id)) this.#announce(task);
     this.#plan(seated);
@@ -173,7 +179,22 @@ export class HandingOut {
 
   lineClosed(agentId: string): void {
     this.#lines.delete(agentId);
+    this.#untold.delete(agentId);
     this.doubted(agentId);
+  }
+
+  /** There may be room on an agent's line: it is told what it was not told yet. */
+  hasRoom(agentId: string): void {
+    const untold = this.#untold.get(agentId);
+    if (untold === undefined) return;
+    for (const [id, what] of untold) {
+      const task = this.#held.get(agentId)?.get(id);
+      const message = what !== "request" ? what : task && taskRequest(task);
+      if (message !== undefined && this.#deliver(agentId, message) === "full") return;
+      untold.delete(id);
+      if (what === "request" && task !== undefined) this.told(task);
+    }
+    this.#untold.delete(agentId);
   }
 
   /** It may be gone, unless it has a line: it is given nothing until it is seen again, and keeps what it has. */
@@ -185,6 +206,7 @@ export class HandingOut {
   gone(agentId: string, reason: string): void {
     this.#live.delete(agentId);
     this.#lines.delete(agentId);
+    this.#untold.delete(agentId);
     this.#seats.left(agentId);
     for (const task of this.heldBy(agentId)) this.lose(task, reason);
   }
@@ -308,8 +330,9 @@ export class HandingOut {
   #keep(before: Task & { readonly life: Leased }, after: Task & { readonly life: Leased }): void {
     this.#heldOf(after.life.agentId).set(after.id, after);
     if (before.life.cancel === null && after.life.cancel !== null) {
-      this.#tell(
+      this.#tellCancel(
         after.life.agentId,
+        after.id,
         cancelMessage(after, { reason: after.life.cancel.reason, isForced: false }),
       );
     }
@@ -325,24 +348,45 @@ export class HandingOut {
     const { life } = after;
     // Its worker may still be at it, and knows nothing of the end.
     if (life.state === "cancelled" || life.state === "timeout") {
-      this.#tell(agentId, cancelMessage(before, { reason: life.error.message, isForced: true }));
+      this.#tellCancel(
+        agentId,
+        before.id,
+        cancelMessage(before, { reason: life.error.message, isForced: true }),
+      );
     }
+    if (this.#untold.get(agentId)?.get(before.id) === "request") this.#untold.get(agentId)?.delete(before.id);
     this.#planFor(agentId);
   }
 
   #announce(task: Task & { readonly life: Leased }): void {
-    if (!this.#lines.has(task.life.agentId)) return;
-    this.#tell(task.life.agentId, taskRequest(task));
-    this.told(task);
+    const { agentId } = task.life;
+    if (!this.#lines.has(agentId)) return;
+    const isFull = this.#untold.has(agentId) || this.#deliver(agentId, taskRequest(task)) === "full";
+    if (isFull) this.#tellLater(agentId, task.id, "request");
+    else this.told(task);
   }
 
-  #tell(agentId: string, message: AgentMessage): void {
-    if (!this.#lines.has(agentId)) return;
+  /** Tells an agent that a task is to be given up, if it was told of the task. */
+  #tellCancel(agentId: string, id: TaskId, message: AgentMessage): void {
+    if (!this.#lines.has(agentId) || this.#untold.get(agentId)?.get(id) === "request") return;
+    if (this.#deliver(agentId, message) !== "full") return;
+    // Whoever reads no more of its line hears of it on the task's stream.
+    if ((this.#untold.get(agentId)?.size ?? 0) < mostUntold) this.#tellLater(agentId, id, message);
+  }
+
+  #tellLater(agentId: string, id: TaskId, what: "request" | AgentMessage): void {
+    const untold = this.#untold.get(agentId) ?? new Map<TaskId, "request" | AgentMessage>();
+    this.#untold.set(agentId, untold.set(id, what));
+  }
+
+  #deliver(agentId: string, message: AgentMessage): "delivered" | "full" | "refused" {
     try {
       this.#options.deliver(agentId, message);
+      return "delivered";
     } catch (error) {
-      // A line that is full or has just gone: the task stays pending, and is told of with the next sign of life.
       if (!(error instanceof Failure)) throw error;
+      // One that has just gone is told of its tasks by its next line, or with its next beat.
+      return error.kind === "resource_exhausted" ? "full" : "refused";
     }
   }
 }

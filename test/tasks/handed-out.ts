@@ -6,7 +6,7 @@ import { HandingOut } from "../../src/tasks/handing-out.ts";
 import type { Task, TaskId, TaskState } from "../../src/tasks/task.ts";
 import { TaskChanges } from "../../src/tasks/task-changes.ts";
 import { taskTable } from "../../src/tasks/task-rows.ts";
-import { acceptedTask } from "../../src/tasks/task-rules.ts";
+import { acceptedTask, cancelTask } from "../../src/tasks/task-rules.ts";
 import { metadata } from "../agents/agent-parts.ts";
 import { MemoryStore } from "../store/memory-store.ts";
 
@@ -19,6 +19,8 @@ export interface HandedOut {
   agent(of: { readonly seats: number }): Agent;
   /** Makes tasks that wait. */
   make(count: number, of?: { readonly wantedAgent?: string }): Promise<readonly Task[]>;
+  /** Cancels a task by force. */
+  cancel(task: Task | undefined): Promise<void>;
   countOf(state: TaskState): number;
   /** Resolves when nothing is under way. */
   idle(): Promise<void>;
@@ -37,7 +39,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
       tasks.set(change.after.id, change.after);
       parts.handing.changed(change);
     },
-    outputBytesOf: () => undefined,
+    outputOf: () => undefined,
   });
   const parts: HandedOut = {
     store,
@@ -88,6 +90,12 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
         parts.handing.made(task);
       }
       return made;
+    },
+    cancel: async (task) => {
+      if (task === undefined) throw new Error("there is no such task");
+      const cancel = { reason: "", by: "", how: "force", at: clock(), policy } as const;
+      const changing = { source: "tasks", actor: "", correlationId: "", doing: "cancel task" } as const;
+      await changes.move(task, (now) => cancelTask(now, cancel), changing);
     },
     countOf: (state) => [...tasks.values()].filter(({ life }) => life.state === state).length,
     idle: async () => {
