@@ -20,7 +20,10 @@ export interface LiveTasksOptions {
 export class LiveTasks {
   readonly #options: LiveTasksOptions;
   readonly #tasks = new Map<TaskId, LiveTask>();
-  readonly #opening = new Map<TaskId, Promise<LiveTask>>();
+  readonly #opening = new Map<
+    TaskId,
+    { readonly live: Promise<LiveTask>; readonly watchers: LiveTask["watchers"] }
+  >();
   /** Tasks of which nothing is recorded yet, as is known without asking the disk. */
   readonly #blank = new Set<TaskId>();
 
@@ -37,13 +40,26 @@ export class LiveTasks {
     this.#blank.add(id);
   }
 
-  /** A task, for a stream that looks at it; call `left` when the stream ends. Failures: NOT_FOUND. */
-  async open(id: TaskId, doing: string): Promise<LiveTask> {
-    const known = this.#tasks.get(id) ?? this.#opening.get(id);
-    if (known !== undefined) return await known;
-    const opening = this.#open(id, doing).finally(() => this.#opening.delete(id));
-    this.#opening.set(id, opening);
-    return await opening;
+  /**
+   * A task, for a stream that looks at it: `wake` is among its watchers from here on, so that it is not forgotten. Remove
+   * that and call `left` when the stream ends. Failures: NOT_FOUND.
+   */
+  async open(id: TaskId, looking: { readonly doing: string; readonly wake: () => void }): Promise<LiveTask> {
+    const { doing, wake } = looking;
+    const known = this.#tasks.get(id);
+    if (known !== undefined) {
+      known.watchers.add(wake);
+      return known;
+    }
+    let opening = this.#opening.get(id);
+    if (opening === undefined) {
+      const watchers: LiveTask["watchers"] = new Set();
+      const live = this.#open(id, doing, watchers).finally(() => this.#opening.delete(id));
+      opening = { live, watchers };
+      this.#opening.set(id, opening);
+    }
+    opening.watchers.add(wake);
+    return await opening.live;
   }
 
   /** A task has become another. */
@@ -81,14 +97,14 @@ export class LiveTasks {
     await Promise.all(all);
   }
 
-  async #open(id: TaskId, doing: string): Promise<LiveTask> {
+  async #open(id: TaskId, doing: string, watchers: LiveTask["watchers"]): Promise<LiveTask> {
     const task = knownTask(await this.#options.store.get(taskTable, id), { id, doing });
     const isBlank = this.#blank.delete(id);
     const live: LiveTask = {
       task,
       output: await this.#recording(task, "output", isBlank),
       input: await this.#recording(task, "input", isBlank),
-      watchers: new Set(),
+      watchers,
       statusCount: 1,
       status: statusOf(task),
       progressCount: 0,

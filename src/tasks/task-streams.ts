@@ -37,15 +37,16 @@ export class TaskStreams {
    */
   async *serve(id: TaskId, opening: OpenedStream): AsyncGenerator<TaskAnswer, void, undefined> {
     const { live: tasks, maxStreams } = this.#parts;
-    const live = await tasks.open(id, "open the stream of task");
-    if (live.watchers.size >= maxStreams) throw tooManyStreams(id, maxStreams);
-    const stream = new TaskStream(live, this.#parts, opening);
-    live.watchers.add(stream.wake);
+    const bell = new Bell();
+    const live = await tasks.open(id, { doing: "open the stream of task", wake: bell.ring });
+    let stream: TaskStream | undefined;
     try {
+      if (live.watchers.size > maxStreams) throw tooManyStreams(id, maxStreams);
+      stream = new TaskStream(live, this.#parts, { opening, bell });
       yield* stream.answers();
     } finally {
-      live.watchers.delete(stream.wake);
-      stream.close();
+      live.watchers.delete(bell.ring);
+      stream?.close();
       tasks.left(live);
     }
   }
@@ -60,7 +61,7 @@ class TaskStream {
   readonly #live: LiveTask;
   readonly #parts: TaskStreamsParts;
   readonly #opening: OpenedStream;
-  readonly #bell = new Bell();
+  readonly #bell: Bell;
   #role: "open" | "caller" | "worker" = "open";
   #worker: WorkerStreamEnd | undefined;
   /** Ends what the stream is for the life of the worker's agent. */
@@ -75,14 +76,16 @@ class TaskStream {
   /** Ends what waits for room; made when something does. */
   #over: AbortController | undefined;
 
-  constructor(live: LiveTask, parts: TaskStreamsParts, opening: OpenedStream) {
+  /** @param of rings when there is something new on the task */
+  constructor(
+    live: LiveTask,
+    parts: TaskStreamsParts,
+    of: { readonly opening: OpenedStream; readonly bell: Bell },
+  ) {
     this.#live = live;
     this.#parts = parts;
-    this.#opening = opening;
-  }
-
-  get wake(): () => void {
-    return this.#bell.ring;
+    this.#opening = of.opening;
+    this.#bell = of.bell;
   }
 
   async *answers(): AsyncGenerator<TaskAnswer, void, undefined> {

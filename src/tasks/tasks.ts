@@ -8,7 +8,6 @@ import type { PagePlace } from "../store/table.ts";
 import { acceptTask } from "./accept-task.ts";
 import type { AskedTask } from "./asked-task.ts";
 import type { HandingOut } from "./handing-out.ts";
-import type { LiveTask } from "./live-task.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import {
   isEnded,
@@ -267,10 +266,6 @@ export class Tasks {
 
   async resultOf(id: TaskId): Promise<TaskData | undefined> {
     return await this.#data(id, "result");
-  }
-
-  open(id: TaskId, doing: string): Promise<LiveTask> {
-    return this.#options.live.open(id, doing);
   }
 
   #reasonOf(task: Task): string {

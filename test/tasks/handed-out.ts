@@ -44,7 +44,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
   const parts: HandedOut = {
     store,
     handing: new HandingOut({
-      ...{ changes, clock, random: () => 0.5, policy, ageingMs: 60_000 },
+      ...{ changes, clock, random: () => 0.5, policy: taskPolicy, ageingMs: 60_000 },
       background: {
         start: (_name, work) => {
           const one = work(new AbortController().signal).catch(() => undefined);
@@ -81,7 +81,10 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
       const made = Array.from({ length: count }, () => {
         const id = Bun.randomUUIDv7() as TaskId;
         const asked = { id, sessionId: "", name: "x", type: "custom", priority: "normal" } as const;
-        return acceptedTask({ ...asked, wantedAgent, config }, { at: clock(), policy }).task;
+        return acceptedTask(
+          { ...asked, wantedAgent, config: taskConfig },
+          { at: clock(), policy: taskPolicy },
+        ).task;
       });
       const rows = made.map((task) => put(taskTable, task));
       await store.change({}, () => changed(undefined, rows));
@@ -93,7 +96,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
     },
     cancel: async (task) => {
       if (task === undefined) throw new Error("there is no such task");
-      const cancel = { reason: "", by: "", how: "force", at: clock(), policy } as const;
+      const cancel = { reason: "", by: "", how: "force", at: clock(), policy: taskPolicy } as const;
       const changing = { source: "tasks", actor: "", correlationId: "", doing: "cancel task" } as const;
       await changes.move(task, (now) => cancelTask(now, cancel), changing);
     },
@@ -141,7 +144,7 @@ export class TightStore extends MemoryStore {
   }
 }
 
-const policy = {
+export const taskPolicy = {
   defaultTimeoutMs: 0,
   defaultDeadlineMs: 0,
   beginTimeoutMs: 60_000,
@@ -150,7 +153,7 @@ const policy = {
   maxRetryDelayMs: 2,
 };
 
-const config: Task["config"] = {
+export const taskConfig: Task["config"] = {
   command: "x",
   arguments: [],
   environment: {},
