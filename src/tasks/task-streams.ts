@@ -41,7 +41,8 @@ export class TaskStreams {
     const live = await tasks.open(id, { doing: "open the stream of task", wake: bell.ring });
     let stream: TaskStream | undefined;
     try {
-      if (live.watchers.size > maxStreams) throw tooManyStreams(id, maxStreams);
+      if (live.watchers.size > maxStreams + this.#roomFor(live, opening))
+        throw tooManyStreams(id, maxStreams);
       stream = new TaskStream(live, this.#parts, { opening, bell });
       yield* stream.answers();
     } finally {
@@ -49,6 +50,16 @@ export class TaskStreams {
       stream?.close();
       tasks.left(live);
     }
+  }
+
+  /**
+   * How many more streams there may be for this one: those who watch must not keep out the worker, of which there is one at
+   * a time, on a stream that says so or comes from its process.
+   */
+  #roomFor({ task, worker }: LiveTask, { opener }: OpenedStream): number {
+    if (opener.token !== undefined || opener.attempt !== undefined) return Number.POSITIVE_INFINITY;
+    const isTheirs = isLeased(task) && this.#parts.pidOf(task.life.agentId) === opener.pid;
+    return worker === undefined && opener.pid !== undefined && isTheirs ? 1 : 0;
   }
 }
 

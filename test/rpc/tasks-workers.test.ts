@@ -183,6 +183,26 @@ describe("a worker with a line", () => {
   });
 });
 
+describe("a task that many watch", () => {
+  test("lets its worker in, and no more watchers than may be", async () => {
+    await using one = await worker();
+    const taskId = await execute(client, { agentId: one.agentId });
+    const watchers = Array.from({ length: 64 }, () =>
+      openTask(client, { taskId, payload: { case: "input", value: {} } }),
+    );
+    for (const watcher of watchers) await watcher;
+    await using stream = await one.take(taskId);
+    await using other = await one.open(taskId);
+    expect(await thrown(() => stream.rest())).toMatchObject({ details: { reason: "STREAM_REPLACED" } });
+    const refused = await thrown(() =>
+      openTask(client, { taskId, payload: beat }).then((more) => more.rest()),
+    );
+    expect(refused).toMatchObject({ kind: "resource_exhausted", details: { reason: "TOO_MANY_STREAMS" } });
+    other.complete();
+    for (const watcher of watchers) expect((await (await watcher).rest()).at(-1)?.case).toBe("complete");
+  });
+});
+
 describe("an attempt that failed", () => {
   test("is tried again after a pause when the task wants that", async () => {
     await using one = await worker();
