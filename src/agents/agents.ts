@@ -196,6 +196,13 @@ export class Agents {
     return this.#view(knownAgent(await this.#store.get(agentTable, id), { id, doing: "get agent" }));
   }
 
+  /** Whether an agent is one that may come: it has not signed off, and is not forgotten. */
+  async mayCome(id: AgentId): Promise<boolean> {
+    if (this.isLive(id)) return true;
+    const agent = await this.#store.get(agentTable, id);
+    return agent !== undefined && agent.life.state !== "unregistered";
+  }
+
   /** Agents, newest first. */
   async list(page: {
     readonly filter: AgentFilter;

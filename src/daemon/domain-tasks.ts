@@ -3,6 +3,7 @@ import { isTokenOf } from "../agents/agent-token.ts";
 import type { Agents } from "../agents/agents.ts";
 import type { Lines } from "../agents/lines.ts";
 import type { SessionId } from "../sessions/session.ts";
+import { AbsentAgents } from "../tasks/absent-agents.ts";
 import { HandingOut } from "../tasks/handing-out.ts";
 import { LiveTasks } from "../tasks/live-tasks.ts";
 import { Silences } from "../tasks/silences.ts";
@@ -53,9 +54,15 @@ export async function startTasks(
     readPatienceMs: limits.readPatienceMs,
     onCut: (task, offset) => times.noteCut(task, offset),
   });
+  const absent = new AbsentAgents({
+    background: supervisor,
+    mayCome: (agentId) => agents.mayCome(agentId as AgentId), // what is none does not come
+    onGone: (agentId) => handing.failWaitingFor(agentId),
+  });
   const handing: HandingOut = new HandingOut({
     ...{ changes, clock, policy, background: supervisor, random: Math.random },
     ageingMs: limits.ageingMs,
+    onAbsent: (agentId) => absent.note(agentId),
     hasAllInput: (id) => {
       const input = live.get(id)?.input;
       return input === undefined || input.total === input.kept;

@@ -21,6 +21,8 @@ export interface HandingOutOptions {
   readonly ageingMs: number;
   /** Puts a message on an agent's line. Failures: it has none, or it is full. */
   readonly deliver: (agentId: string, message: AgentMessage) => void;
+  /** Hears that a task waits for an agent that is not live. Must not throw. */
+  readonly onAbsent: (agentId: string) => void;
   /** Whether all input that has come for a task is kept, so that another attempt would get it too. */
   readonly hasAllInput: (id: TaskId) => boolean;
 }
@@ -130,8 +132,10 @@ export class HandingOut {
   /** Takes up what the server before this one has left. */
   takeUp(task: Task): void {
     if (isLeased(task)) {
-      this.#seats.take(task.life.agentId);
-      this.#heldOf(task.life.agentId).set(task.id, task);
+      const { agentId } = task.life;
+      this.#seats.take(agentId);
+      this.#heldOf(agentId).set(task.id, task);
+      if (!this.#live.has(agentId)) this.lose(task, `agent ${agentId} was gone`);
     } else if (task.life.state === "queued" && task.life.notBefore === null) {
       this.#enqueue(task, "fresh");
     }
@@ -211,9 +215,15 @@ export class HandingOut {
     for (const task of this.heldBy(agentId)) this.lose(task, reason);
   }
 
-  /** The tasks that wait for this agent and no other. */
-  waitingFor(agentId: string): readonly Waiting[] {
-    return this.#schedule.askedOf(agentId);
+  /** The tasks that wait for this agent and no other have failed: it does not come. */
+  failWaitingFor(agentId: string): void {
+    const message = `agent ${agentId}, which it was asked of, has signed off`;
+    const step = (now: Task, at: Instant) =>
+      now.life.state === "queued"
+        ? failTask(now, { error: errorOf("AGENT_UNREGISTERED", message, at), at })
+        : { task: now, told: [] };
+    for (const task of this.#schedule.askedOf(agentId))
+      this.#owed.add({ task, step, changing: systemChange("fail task") });
   }
 
   /** Takes an attempt from its worker. */
@@ -253,6 +263,7 @@ export class HandingOut {
     const { id, sessionId, type, priority, wantedAgent } = task;
     if (this.#schedule.has(id)) return;
     this.#schedule.add({ id, sessionId, type, priority, wantedAgent }, { at: this.#options.clock(), as });
+    if (wantedAgent !== "" && !this.#live.has(wantedAgent)) this.#options.onAbsent(wantedAgent);
     const agent = this.#seats.bestFor(task, lostBy);
     if (agent !== undefined) this.#plan(agent);
   }

@@ -4,7 +4,7 @@ import type { Background } from "../background.ts";
 import { type HandingOut, systemChange } from "./handing-out.ts";
 import type { Silences } from "./silences.ts";
 import type { TaskChanges } from "./task-changes.ts";
-import { beginTask, errorOf, failTask, type TaskPolicy } from "./task-rules.ts";
+import { beginTask, type TaskPolicy } from "./task-rules.ts";
 
 /** What tasks hear of agents, and agents of tasks. */
 export interface TaskAgents {
@@ -57,25 +57,8 @@ export function taskAgents(parts: {
           agent.id,
           kind === "lost" ? `agent ${agent.id} fell silent` : `agent ${agent.id} signed off`,
         );
-        if (kind === "unregistered") failWaiting(agent.id);
+        if (kind === "unregistered") handing.failWaitingFor(agent.id);
       }
-    }
-  }
-
-  /** Nobody else was asked, and it does not come back: an agent that registers again is another one. */
-  function failWaiting(agentId: string): void {
-    for (const task of handing.waitingFor(agentId)) {
-      background.start("fail a task whose agent has signed off", async () => {
-        const message = `agent ${agentId}, which it was asked of, has signed off`;
-        await changes.move(
-          task,
-          (now, at) =>
-            now.life.state === "queued"
-              ? failTask(now, { error: errorOf("AGENT_UNREGISTERED", message, at), at })
-              : { task: now, told: [] },
-          systemChange("fail task"),
-        );
-      });
     }
   }
 

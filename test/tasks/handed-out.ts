@@ -53,6 +53,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
         },
       },
       deliver: (agentId, message) => parts.deliver(agentId, message),
+      onAbsent: () => {},
       hasAllInput: () => true,
     }),
     deliver: () => {
