@@ -8,9 +8,9 @@ import { OwedMoves } from "./owed-moves.ts";
 import { Schedule, type Waiting } from "./schedule.ts";
 import { type SeatedAgent, Seats } from "./seats.ts";
 import { agentOf, isLeased, type Leased, type Task, type TaskId } from "./task.ts";
-import type { TaskChange, TaskChanges } from "./task-changes.ts";
+import { systemChange, type TaskChange, type TaskChanges } from "./task-changes.ts";
 import { cancelMessage, taskRequest } from "./task-messages.ts";
-import { errorOf, failTask, leaseTask, loseAttempt, type TaskPolicy } from "./task-rules.ts";
+import { failWithoutAgent, failWithoutInput, leaseTask, loseAttempt, type TaskPolicy } from "./task-rules.ts";
 
 export interface HandingOutOptions {
   readonly changes: TaskChanges;
@@ -217,11 +217,7 @@ export class HandingOut {
 
   /** The tasks that wait for this agent and no other have failed: it does not come. */
   failWaitingFor(agentId: string): void {
-    const message = `agent ${agentId}, which it was asked of, has signed off`;
-    const step = (now: Task, at: Instant) =>
-      now.life.state === "queued"
-        ? failTask(now, { error: errorOf("AGENT_UNREGISTERED", message, at), at })
-        : { task: now, told: [] };
+    const step = (now: Task, at: Instant) => failWithoutAgent(now, { agentId, at });
     for (const task of this.#schedule.askedOf(agentId))
       this.#owed.add({ task, step, changing: systemChange("fail task") });
   }
@@ -294,9 +290,8 @@ export class HandingOut {
       const { after } = await changes.move(
         task,
         (now, at) => {
-          if (now.begun === 0 || hasAllInput(now.id)) return leaseTask(now, { agentId, at, policy });
-          const message = "more input has come than is kept for another attempt";
-          return failTask(now, { error: errorOf("INPUT_NOT_KEPT", message, at), at });
+          if (now.begun > 0 && !hasAllInput(now.id)) return failWithoutInput(now, { at });
+          return leaseTask(now, { agentId, at, policy });
         },
         systemChange("hand out task"),
       );
@@ -341,11 +336,7 @@ export class HandingOut {
   #keep(before: Task & { readonly life: Leased }, after: Task & { readonly life: Leased }): void {
     this.#heldOf(after.life.agentId).set(after.id, after);
     if (before.life.cancel === null && after.life.cancel !== null) {
-      this.#tellCancel(
-        after.life.agentId,
-        after.id,
-        cancelMessage(after, { reason: after.life.cancel.reason, isForced: false }),
-      );
+      this.#tellCancel(after, { reason: after.life.cancel.reason, isForced: false });
     }
   }
 
@@ -359,11 +350,7 @@ export class HandingOut {
     const { life } = after;
     // Its worker may still be at it, and knows nothing of the end.
     if (life.state === "cancelled" || life.state === "timeout") {
-      this.#tellCancel(
-        agentId,
-        before.id,
-        cancelMessage(before, { reason: life.error.message, isForced: true }),
-      );
+      this.#tellCancel(before, { reason: life.error.message, isForced: true });
     }
     if (this.#untold.get(agentId)?.get(before.id) === "request") this.#untold.get(agentId)?.delete(before.id);
     this.#planFor(agentId);
@@ -378,11 +365,16 @@ export class HandingOut {
   }
 
   /** Tells an agent that a task is to be given up, if it was told of the task. */
-  #tellCancel(agentId: string, id: TaskId, message: AgentMessage): void {
-    if (!this.#lines.has(agentId) || this.#untold.get(agentId)?.get(id) === "request") return;
+  #tellCancel(
+    task: Task & { readonly life: Leased },
+    cancel: { readonly reason: string; readonly isForced: boolean },
+  ): void {
+    const { agentId } = task.life;
+    if (!this.#lines.has(agentId) || this.#untold.get(agentId)?.get(task.id) === "request") return;
+    const message = cancelMessage(task, cancel);
     if (this.#deliver(agentId, message) !== "full") return;
     // Whoever reads no more of its line hears of it on the task's stream.
-    if ((this.#untold.get(agentId)?.size ?? 0) < mostUntold) this.#tellLater(agentId, id, message);
+    if ((this.#untold.get(agentId)?.size ?? 0) < mostUntold) this.#tellLater(agentId, task.id, message);
   }
 
   #tellLater(agentId: string, id: TaskId, what: "request" | AgentMessage): void {
@@ -400,9 +392,4 @@ export class HandingOut {
       return error.kind === "resource_exhausted" ? "full" : "refused";
     }
   }
-}
-
-/** A change that no client asked for. */
-export function systemChange(doing: string) {
-  return { source: "tasks", actor: "system", correlationId: Bun.randomUUIDv7(), doing } as const;
 }

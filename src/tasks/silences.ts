@@ -1,10 +1,9 @@
 import type { Background } from "../background.ts";
 import { Failure } from "../failure.ts";
 import type { HandingOut } from "./handing-out.ts";
-import { systemChange } from "./handing-out.ts";
 import type { LiveTask } from "./live-task.ts";
 import { holds, type Task, type TaskId } from "./task.ts";
-import type { TaskChanges } from "./task-changes.ts";
+import { systemChange, type TaskChanges } from "./task-changes.ts";
 import { advanceTask } from "./task-rules.ts";
 
 export interface SilencesOptions {

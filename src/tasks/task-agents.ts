@@ -1,9 +1,9 @@
 import type { AgentId } from "../agents/agent.ts";
 import type { AgentChange, Agents } from "../agents/agents.ts";
 import type { Background } from "../background.ts";
-import { type HandingOut, systemChange } from "./handing-out.ts";
+import type { HandingOut } from "./handing-out.ts";
 import type { Silences } from "./silences.ts";
-import type { TaskChanges } from "./task-changes.ts";
+import { systemChange, type TaskChanges } from "./task-changes.ts";
 import { beginTask, type TaskPolicy } from "./task-rules.ts";
 
 /** What tasks hear of agents, and agents of tasks. */
@@ -76,6 +76,7 @@ export function taskAgents(parts: {
     },
     pidOf: (agentId) => pids.get(agentId),
     isAt(agentId, taskIds) {
+      // What is no agent's id is not live.
       if (taskIds.length === 0 || !agents.isLive(agentId as AgentId)) {
         claims.delete(agentId);
         return;

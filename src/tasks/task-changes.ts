@@ -128,3 +128,8 @@ function rowsOfMove(move: {
 export function sessionIdOf(task: Pick<Task, "sessionId">): SessionId | undefined {
   return task.sessionId === "" ? undefined : (task.sessionId as SessionId); // it was checked against the sessions' rows
 }
+
+/** A change that no client asked for. */
+export function systemChange(doing: string) {
+  return { source: "tasks", actor: "system", correlationId: Bun.randomUUIDv7(), doing } as const;
+}

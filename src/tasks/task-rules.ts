@@ -209,8 +209,22 @@ export function loseAttempt(
 }
 
 /** It can't be tried again, whatever retries are left: it has failed. */
-export function failTask(task: Task, fail: { readonly error: TaskError; readonly at: Instant }): Step {
+function failTask(task: Task, fail: { readonly error: TaskError; readonly at: Instant }): Step {
   return isEnded(task) ? same(task) : ended(task, "failed", fail);
+}
+
+/** It waits for an agent that does not come, and for no other: it has failed. One that does not wait stays as it is. */
+export function failWithoutAgent(task: Task, fail: { readonly agentId: string; readonly at: Instant }): Step {
+  if (task.life.state !== "queued") return same(task);
+  const { agentId, at } = fail;
+  const message = `agent ${agentId}, which it was asked of, has signed off`;
+  return ended(task, "failed", { error: errorOf("AGENT_UNREGISTERED", message, at), at });
+}
+
+/** Another attempt would not get all of its input: it has failed. */
+export function failWithoutInput(task: Task, { at }: { readonly at: Instant }): Step {
+  const message = "more input has come than is kept for another attempt";
+  return failTask(task, { error: errorOf("INPUT_NOT_KEPT", message, at), at });
 }
 
 /**
@@ -299,7 +313,7 @@ function retryDelayMs(retry: number, policy: TaskPolicy, random: number): number
   return Math.round(whole * (0.5 + random / 2));
 }
 
-export function errorOf(code: string, message: string, at: Instant): TaskError {
+function errorOf(code: string, message: string, at: Instant): TaskError {
   return { code, message, details: [], stackTrace: "", occurredAt: at };
 }
 

@@ -2,11 +2,11 @@ import { Bell } from "../events/bell.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { changed, type Store } from "../store/store.ts";
-import { type HandingOut, systemChange } from "./handing-out.ts";
+import type { HandingOut } from "./handing-out.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import type { Silences } from "./silences.ts";
 import { agentOf, type Task } from "./task.ts";
-import type { TaskChanges } from "./task-changes.ts";
+import { systemChange, type TaskChanges } from "./task-changes.ts";
 import { taskEvent, taskTable } from "./task-rows.ts";
 import { ageTask, dueAt, type TaskPolicy } from "./task-rules.ts";
 

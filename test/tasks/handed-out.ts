@@ -110,7 +110,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
 }
 
 /** A store that refuses what is more than it takes at a time, and everything while it is full. */
-export class TightStore extends MemoryStore {
+class TightStore extends MemoryStore {
   isFull = false;
   refused = 0;
   readonly #most: number;
