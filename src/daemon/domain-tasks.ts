@@ -63,10 +63,6 @@ export async function startTasks(
     ...{ changes, clock, policy, background: supervisor, random: Math.random },
     ageingMs: limits.ageingMs,
     onAbsent: (agentId) => absent.note(agentId),
-    hasAllInput: (id) => {
-      const input = live.get(id)?.input;
-      return input === undefined || input.total === input.kept;
-    },
     deliver: (agentId, message) => lines.deliver(agentId as AgentId, message), // what is none is NOT_FOUND
   });
   lines.onRoom((agentId) => handing.hasRoom(agentId));

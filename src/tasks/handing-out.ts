@@ -23,8 +23,6 @@ export interface HandingOutOptions {
   readonly deliver: (agentId: string, message: AgentMessage) => void;
   /** Hears that a task waits for an agent that is not live. Must not throw. */
   readonly onAbsent: (agentId: string) => void;
-  /** Whether all input that has come for a task is kept, so that another attempt would get it too. */
-  readonly hasAllInput: (id: TaskId) => boolean;
 }
 
 /** How long a task that could not be handed out waits until it is tried again, in milliseconds: the disk has refused it. */
@@ -285,12 +283,12 @@ export class HandingOut {
   }
 
   async #lease(task: Waiting, agentId: string, signal: AbortSignal): Promise<void> {
-    const { changes, policy, hasAllInput } = this.#options;
+    const { changes, policy } = this.#options;
     try {
       const { after } = await changes.move(
         task,
         (now, at) => {
-          if (now.begun > 0 && !hasAllInput(now.id)) return failWithoutInput(now, { at });
+          if (now.begun > 0 && now.isInputCut) return failWithoutInput(now, { at });
           return leaseTask(now, { agentId, at, policy });
         },
         systemChange("hand out task"),

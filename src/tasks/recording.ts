@@ -98,6 +98,20 @@ export class Recording {
     this.#keep();
   }
 
+  /** Whether a piece is the first that would not be kept, or not all of it. */
+  isCutBy(piece: NewPiece): boolean {
+    if (this.#cutAt !== undefined) return false;
+    let before: NewPiece | undefined = this.#window.at(-1);
+    let runs = this.#runs;
+    let total = this.#total;
+    for (const part of partsOf(piece)) {
+      if (!isSameRun(before, part)) runs += 1;
+      total += sizeOf(part);
+      before = part;
+    }
+    return total + runs * runBytes > this.#options.maxBytes;
+  }
+
   /** Resolves when its writer may go on, or the signal aborts. */
   async room(signal: AbortSignal): Promise<void> {
     const { unread } = this.#options;
@@ -163,8 +177,7 @@ export class Recording {
   }
 
   #append(piece: NewPiece): void {
-    // What says something without a byte counts for one, so that it has a place of its own.
-    const size = Math.max(1, piece.data.byteLength + (piece.text === "" ? 0 : Buffer.byteLength(piece.text)));
+    const size = sizeOf(piece);
     this.#window.push({ ...piece, offset: this.#total, size });
     this.#windowBytes += size + pieceBytes;
     // Many small pieces of one kind become one on the disk; each change of kind counts for something.
@@ -319,7 +332,12 @@ function partsOf(piece: NewPiece): readonly NewPiece[] {
   return last === undefined ? [piece] : [...parts.slice(0, -1), { ...last, isLast: piece.isLast }];
 }
 
-function isSameRun(before: Piece | undefined, piece: NewPiece): boolean {
+/** Bytes. What says something without a byte counts for one, so that it has a place of its own. */
+function sizeOf({ data, text }: NewPiece): number {
+  return Math.max(1, data.byteLength + (text === "" ? 0 : Buffer.byteLength(text)));
+}
+
+function isSameRun(before: NewPiece | undefined, piece: NewPiece): boolean {
   return (
     before !== undefined &&
     before.stream === piece.stream &&

@@ -62,6 +62,7 @@ export function acceptedTask(
     progress: 0,
     outputBytes: 0,
     outputKeptBytes: 0,
+    isInputCut: false,
     life: { state: "queued", notBefore: null, reason: "" },
   };
   const data = { state: "queued", name: task.name, task_type: task.type, priority: task.priority };
@@ -219,6 +220,11 @@ export function failWithoutAgent(task: Task, fail: { readonly agentId: string; r
   const { agentId, at } = fail;
   const message = `agent ${agentId}, which it was asked of, has signed off`;
   return ended(task, "failed", { error: errorOf("AGENT_UNREGISTERED", message, at), at });
+}
+
+/** More input has come than is kept. */
+export function cutInput(task: Task): Step {
+  return isEnded(task) || task.isInputCut ? same(task) : { task: { ...task, isInputCut: true }, told: [] };
 }
 
 /** Another attempt would not get all of its input: it has failed. */

@@ -5,8 +5,11 @@ import { CallerEnd } from "./caller-end.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import type { OpenedStream } from "./opened-stream.ts";
+import type { NewPiece } from "./piece.ts";
 import { agentOf, holds, isEnded, isLeased, type TaskId } from "./task.ts";
+import { systemChange } from "./task-changes.ts";
 import { isWorkers, type TaskAnswer, type TaskFrame } from "./task-frames.ts";
+import { cutInput } from "./task-rules.ts";
 import { WorkerStreamEnd, type WorkerStreamParts } from "./worker-end.ts";
 
 export interface TaskStreamsParts extends WorkerStreamParts {
@@ -187,7 +190,12 @@ class TaskStream {
     }
     if (this.#role === "worker") throw mixed("its worker's", frame.kind);
     this.#role = "caller";
-    if (frame.kind === "input") this.#input(frame);
+    if (frame.kind === "input") {
+      const piece = pieceOf(frame);
+      // Before anybody reads what a later attempt would not get.
+      if (this.#live.input.isCutBy(piece)) await this.#noteCut();
+      this.#input(piece);
+    }
     if (isFirst) this.#bell.ring();
     if (frame.kind === "cancel") {
       await this.#parts.tasks.cancel(this.#live.task.id, frame, this.#opening.call);
@@ -205,13 +213,17 @@ class TaskStream {
     this.#parts.touched(this.#live.task);
   }
 
-  #input(frame: Extract<TaskFrame, { readonly kind: "input" }>): void {
-    const { data, metadata, isLast } = frame;
+  async #noteCut(): Promise<void> {
+    await this.#parts.changes.move(this.#live.task, cutInput, systemChange("note the input of task"));
+  }
+
+  #input(piece: NewPiece): void {
+    const { data, metadata, isLast } = piece;
     const { task, input } = this.#live;
     // Nothing to pass on: it only joins.
     if (data.byteLength === 0 && Object.keys(metadata).length === 0 && !isLast) return;
     if (isEnded(task)) throw inputAfterEnd(task.id, task.life.state);
-    input.append({ stream: "stdin", attempt: 0, data, text: "", metadata, isLast });
+    input.append(piece);
     for (const wake of this.#live.watchers) wake();
   }
 
@@ -258,6 +270,10 @@ class TaskStream {
     this.#letGo = this.#parts.streamOpened(agentOf(this.#live.task));
     return worker;
   }
+}
+
+function pieceOf({ data, metadata, isLast }: Extract<TaskFrame, { readonly kind: "input" }>): NewPiece {
+  return { stream: "stdin", attempt: 0, data, text: "", metadata, isLast };
 }
 
 function mixed(whose: string, kind: string): Failure {

@@ -41,6 +41,8 @@ export interface Task {
   readonly outputBytes: number;
   /** How many of the first bytes of it are kept; as of then, too. */
   readonly outputKeptBytes: number;
+  /** Whether more input has come than is kept, so that another attempt would not get all of it. */
+  readonly isInputCut: boolean;
   readonly life: TaskLife;
 }
 

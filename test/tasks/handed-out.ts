@@ -54,7 +54,6 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
       },
       deliver: (agentId, message) => parts.deliver(agentId, message),
       onAbsent: () => {},
-      hasAllInput: () => true,
     }),
     deliver: () => {
       throw new Failure("not_found", "Cannot pass a message: there is no line");
