@@ -68,7 +68,9 @@ test(
     const env = { BAAAHT_ASSISTANT_MODEL: "small", BAAAHT_ASSISTANT_BASE_URL: "nowhere" };
     await using server = await startServer({ flags: ["--assistant"], env });
     await server.logged("a program beside the server can't run, and is not started again");
-    expect(server.logs()).toContain('assistant.base-url is \\"nowhere\\", which is no http:// or https:// URL');
+    expect(server.logs()).toContain(
+      'assistant.base-url is \\"nowhere\\", which is no http:// or https:// URL',
+    );
     await server.client.orchestrator.listSessions({});
   },
   TIMEOUT_MS,

@@ -24,7 +24,14 @@ beforeAll(async () => {
   await server.logged("assistant: ready as agent");
 }, 300_000);
 
-afterAll(async () => await server[Symbol.asyncDispose](), 120_000);
+afterAll(async () => {
+  // What was kept to go on with later, and the containers in it.
+  const { orchestrator } = server.client;
+  const { sessions } = await orchestrator.listSessions({});
+  for (const { id, closedAt } of sessions)
+    if (closedAt === undefined) await orchestrator.closeSession({ sessionId: id }, { timeoutMs: 60_000 });
+  await server[Symbol.asyncDispose]();
+}, 120_000);
 
 interface Ended {
   readonly exitCode: number;
