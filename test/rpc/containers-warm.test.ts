@@ -197,6 +197,7 @@ describe("a server that ends", () => {
     await first.server.stop();
     expect(await waitingIn(first)).toEqual([before.runtimeId]);
     await using next = await startServer({ dockerHost, dataDir, socketPath });
+    await next.logged("the container engine answers");
     const { container } = await next.client.orchestrator.getContainer({ containerId });
     expect(container).toMatchObject({ state: ContainerState.RUNNING, runtimeId: before.runtimeId });
     const { events } = await logOf(next.client, containerId);

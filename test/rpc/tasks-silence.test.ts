@@ -61,7 +61,9 @@ describe("a worker that says nothing but that it is there", () => {
     const { agentId, ids } = await plainWorker();
     await server.kill();
     const { dataDir, socketPath } = server;
-    await using again = await startServer({ env, dataDir, socketPath });
+    // Long enough for a beat after the start, also on a machine that is busy.
+    const patient = { ...env, BAAAHT_TASKS_RESTART_GRACE: "3s" };
+    await using again = await startServer({ env: patient, dataDir, socketPath });
     client = again.client;
     await client.agent.heartbeat({ agentId, activeTasks: [ids[0]] });
     await lost(ids[1]);
