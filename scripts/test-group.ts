@@ -12,6 +12,8 @@ export interface TestGroup {
   readonly name: string;
   /** Processes that the files are shared out to. */
   readonly processes: number;
+  /** `together`: what it waits for is time, not a processor, so that neighbours of the same kind run beside it. */
+  readonly runs?: "together";
   /** Where `bun test` runs; the repository's root unless it is said. */
   readonly folder?: string;
   /** Paths from that folder. */
@@ -22,7 +24,7 @@ export interface TestGroup {
 export function testStep(group: TestGroup): CheckStep {
   return {
     name: group.name,
-    runs: "alone",
+    runs: group.runs ?? "alone",
     run: async ({ env, signal, progress }) => {
       const files = group.files();
       const folder = group.folder ?? ROOT;

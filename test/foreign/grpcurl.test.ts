@@ -267,11 +267,4 @@ describe("grpcurl's errors", () => {
       expect.objectContaining({ metadata: expect.objectContaining({ correlation_id: "mine-42" }) }),
     );
   });
-
-  test("what this version does not serve says so", async () => {
-    expect(await failure("proto.agent.v1.AgentService/ListTasks")).toMatchObject({
-      code: 12,
-      message: "Cannot call proto.agent.v1.AgentService/ListTasks: this version does not serve it yet",
-    });
-  });
 });
