@@ -22,14 +22,14 @@ export const STEPS: readonly CheckStep[] = [
   commandStep("build", "alone", bunScript("build.ts")),
   podmanStep("Podman for its tests"),
   shellsStep("shells for completion"),
+  testStep({
+    name: "tests",
+    processes: availableParallelism() + 1, // now and then a test waits for an engine
+    files: () => testFiles((folder) => !OWN_PROCESS.some((own) => own === folder)),
+  }),
   goStep("Go for its example"),
   pythonStep("Python for its example"),
   grpcurlStep("grpcurl"),
-  testStep({
-    name: "tests",
-    processes: 2 * availableParallelism(), // much of the time a test waits for an engine
-    files: () => testFiles((folder) => !OWN_PROCESS.some((own) => own === folder)),
-  }),
   ...OWN_PROCESS.map((own) =>
     testStep({
       name: own,

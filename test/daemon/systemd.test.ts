@@ -65,7 +65,8 @@ test("openServiceNotice() closes its socket when it is disposed", () => {
   const env = { NOTIFY_SOCKET: join(folder.path, "notify") };
   const before = readdirSync("/proc/self/fd").length;
   for (let n = 0; n < 20; n++) openServiceNotice({ env, log: quietLog().log })[Symbol.dispose]();
-  expect(readdirSync("/proc/self/fd").length).toBe(before);
+  // What tests before this one have left may be closed meanwhile.
+  expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before);
 });
 
 test("openServiceNotice() says in the log when nobody listens, and goes on", () => {

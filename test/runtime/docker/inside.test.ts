@@ -94,8 +94,11 @@ test("inspect() says that a container ran out of memory", async () => {
 });
 
 test("logs() of a container with bounded output keep the newest", async () => {
-  const id = await subject.ran(subject.script("seq 1 200000; echo last", { logBytes: 200_000n }));
-  const kept = await subject.text(id);
+  const id = await subject.started(subject.script("seq 1 200000; echo last", { logBytes: 200_000n }));
+  let kept = "";
+  // An engine that begins a new file of a log may lose those who read it just then.
+  while (!kept.endsWith("last\n")) kept = await subject.text(id, { follow: true }).catch(() => "");
+  kept = await subject.text(id);
   expect(kept).toEndWith("last\n");
   expect(kept.length).toBeLessThan(600_000);
 });
