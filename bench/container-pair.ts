@@ -10,6 +10,8 @@ export interface ContainerPair extends AsyncDisposable {
   readonly sessionId: string;
   readonly image: string;
   readonly raw: RawEngine;
+  /** A container that sleeps: its id, and what the engine calls it. */
+  sleeping(): Promise<{ readonly containerId: string; readonly runtimeId: string }>;
 }
 
 export async function containerPair(bench: Bench): Promise<ContainerPair> {
@@ -17,11 +19,18 @@ export async function containerPair(bench: Bench): Promise<ContainerPair> {
   const image = await ensureImage(dockerHost, "busybox", bench.progress);
   const server = await startServer({ program: [bench.program], dockerHost, flags: ["--no-warm"] });
   const { sessionId } = await server.client.orchestrator.createSession({});
+  const { orchestrator } = server.client;
   return {
     client: server.client,
     sessionId,
     image,
     raw: new RawEngine(dockerHost),
+    sleeping: async () => {
+      const config = { image, command: ["sleep", "3600"] };
+      const { containerId } = await orchestrator.createContainer({ sessionId, config });
+      const { container } = await orchestrator.getContainer({ containerId });
+      return { containerId, runtimeId: container?.runtimeId ?? "" };
+    },
     [Symbol.asyncDispose]: async () => {
       try {
         await server.client.orchestrator.closeSession({ sessionId }, { timeoutMs: 60_000 });

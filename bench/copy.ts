@@ -10,13 +10,8 @@ export const copy: Figure = {
   name: "copy",
   measure: async (bench) => {
     await using pair = await containerPair(bench);
-    const { client, sessionId, image, raw } = pair;
-    const { containerId } = await client.orchestrator.createContainer({
-      sessionId,
-      config: { image, command: ["sleep", "3600"] },
-    });
-    const { container } = await client.orchestrator.getContainer({ containerId });
-    const runtimeId = container?.runtimeId ?? "";
+    const { raw } = pair;
+    const { containerId, runtimeId } = await pair.sleeping();
     const mebibytes = bench.length === "quick" ? 16 : 1024;
     const rounds = bench.length === "quick" ? 1 : 5;
     const rates = {

@@ -9,13 +9,8 @@ export const exec: Figure = {
   name: "exec",
   measure: async (bench) => {
     await using pair = await containerPair(bench);
-    const { client, sessionId, image, raw } = pair;
-    const { containerId } = await client.orchestrator.createContainer({
-      sessionId,
-      config: { image, command: ["sleep", "3600"] },
-    });
-    const { container } = await client.orchestrator.getContainer({ containerId });
-    const runtimeId = container?.runtimeId ?? "";
+    const { raw } = pair;
+    const { containerId, runtimeId } = await pair.sleeping();
     const rounds = bench.length === "quick" ? 3 : 200;
     const ours: number[] = [];
     const bare: number[] = [];

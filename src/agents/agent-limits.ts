@@ -1,6 +1,7 @@
 import type { Usage } from "../containers/usage.ts";
 import type { FieldViolation } from "../failure.ts";
 import { labelViolations, resourceViolations, type SessionLimits } from "../sessions/session-limits.ts";
+import { textLength } from "../text-length.ts";
 import type { AgentCapabilities, AgentMetadata } from "./agent.ts";
 
 /** The bounds on agents; lengths in UTF-16 units, sizes in bytes. */
@@ -52,7 +53,7 @@ export function registrationViolations(
     const description = `is ${tasks}; 0 (which means 1) to ${maxTasks} are allowed`;
     violations.push({ field: "capabilities.max_concurrent_tasks", description });
   }
-  const length = lengthOf([name, metadata, capabilities]);
+  const length = textLength([name, metadata, capabilities]);
   if (violations.length === 0 && length > limits.maxRegistrationLength) {
     const description = `and the rest have ${length} characters together; at most ${limits.maxRegistrationLength} are allowed`;
     violations.push({ field: "metadata", description });
@@ -114,15 +115,4 @@ function wordsViolations(field: string, words: readonly string[], most: number):
       ? [{ field: `${field}[${index}]`, description: "is empty" }]
       : textViolations(`${field}[${index}]`, word, maxWordLength),
   );
-}
-
-/** The characters of all texts in plain data, keys too. */
-function lengthOf(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (typeof value !== "object" || value === null) return 0;
-  let length = 0;
-  for (const [key, part] of Object.entries(value)) {
-    length += (Array.isArray(value) ? 0 : key.length) + lengthOf(part);
-  }
-  return length;
 }

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
+import { AgentIdentity } from "../client/agent-identity.ts";
 import { holdLine, type SendOnLine } from "../client/agent-line.ts";
-import { backoffMs, pause } from "../client/backoff.ts";
 import type { Client } from "../client/client.ts";
 import { abortFailure, Failure } from "../failure.ts";
 import { type AgentMessage, AgentType, ControlCommand, MessageType } from "../gen/proto/agent/v1/agent_pb.ts";
@@ -65,12 +65,23 @@ class Assistant {
   readonly #options: AssistantOptions;
   /** By correlation id. */
   readonly #atWork = new Map<string, AtWork>();
-  #agentId: string | undefined;
-  #token = "";
+  readonly #identity: AgentIdentity;
 
   constructor(options: AssistantOptions) {
     this.#client = options.client;
     this.#options = options;
+    const metadata = {
+      version,
+      description: `answers conversations: ${options.provider.about}`,
+      labels: LABELS,
+      hostname: hostname(),
+      pid: String(process.pid),
+    };
+    const capabilities = { supportsStreaming: true, supportsCancellation: true };
+    this.#identity = new AgentIdentity(options.client, {
+      registration: { name: NAME, type: AgentType.WORKER, metadata, capabilities },
+      lost: ({ message }, againInMs) => this.#tell({ what: "interrupted", why: message, againInMs }),
+    });
   }
 
   async run(): Promise<void> {
@@ -87,18 +98,18 @@ class Assistant {
       over.abort();
     }
     await serving.catch(() => undefined); // it ends by the abort
-    await this.#signOff();
+    await this.#identity.signOff("the assistant stops", { withinMs: SIGN_OFF_MS });
   }
 
   /** Registers and holds the line, anew whenever the server does not know the agent any more. */
   async #serve(over: AbortSignal): Promise<never> {
     for (;;) {
-      const agentId = this.#agentId ?? (await this.#register(over));
+      const agentId = await this.#identity.id(over);
       let send: SendOnLine = async () => {};
       try {
         await holdLine(this.#client, {
           agentId,
-          metadata: this.#metadata(),
+          metadata: this.#identity.metadata,
           signal: over,
           opened: (sendOnLine) => {
             send = sendOnLine;
@@ -113,37 +124,7 @@ class Assistant {
       } catch (error) {
         this.#giveUp("the line has ended");
         if (Failure.from(error)?.kind !== "not_found" || over.aborted) throw error;
-        this.#agentId = undefined;
-      }
-    }
-  }
-
-  async #register(signal: AbortSignal): Promise<string> {
-    const metadata = {
-      version,
-      description: `answers conversations: ${this.#options.provider.about}`,
-      labels: LABELS,
-      hostname: hostname(),
-      pid: String(process.pid),
-    };
-    const capabilities = { supportsStreaming: true, supportsCancellation: true };
-    for (let failures = 0; ; ) {
-      try {
-        const { agentId, registrationToken } = await this.#client.agent.register(
-          { name: NAME, type: AgentType.WORKER, metadata, capabilities },
-          { signal },
-        );
-        this.#agentId = agentId;
-        this.#token = registrationToken;
-        return agentId;
-      } catch (error) {
-        const failure = Failure.from(error);
-        const isFirst = this.#token === "" && failures === 0;
-        if (failure?.kind !== "unavailable" || isFirst) throw error;
-        failures += 1;
-        const ms = backoffMs(failures, { maxMs: this.#client.reconnect.intervalMs, random: Math.random() });
-        this.#tell({ what: "interrupted", why: failure.message, againInMs: ms });
-        await pause(ms, signal);
+        this.#identity.forget();
       }
     }
   }
@@ -208,21 +189,6 @@ class Assistant {
     const all = Promise.all([...this.#atWork.values()].map(({ done }) => done));
     const signal = hurry === undefined ? patience : AbortSignal.any([patience, hurry]);
     await orAborted(all, signal).catch(() => undefined); // late ones are given up
-  }
-
-  /** The server asks others from now on. One that can't be reached finds out by itself. */
-  async #signOff(): Promise<void> {
-    if (this.#agentId === undefined) return;
-    await this.#client.agent
-      .unregister(
-        { agentId: this.#agentId, reason: "the assistant stops" },
-        { metadata: this.#metadata(), timeoutMs: SIGN_OFF_MS, waitForReady: false },
-      )
-      .catch(() => undefined);
-  }
-
-  #metadata(): Readonly<Record<string, string>> {
-    return this.#token === "" ? {} : { "x-baaaht-agent-token": this.#token };
   }
 
   #tell(news: AssistantNews): void {

@@ -24,6 +24,7 @@ import type { Draft, Message } from "../messages/message.ts";
 import type { Activity, Session } from "../sessions/session.ts";
 import type { SessionFilter } from "../sessions/sessions.ts";
 import type { Call } from "./call.ts";
+import { sessionStatuses } from "./wire-session.ts";
 import { knownEnum, timestamp } from "./wire-values.ts";
 
 type State = Session["life"]["state"];
@@ -34,12 +35,6 @@ const wireStates: Readonly<Record<State, WireState>> = {
   active: WireState.ACTIVE,
   closing: WireState.CLOSING,
   closed: WireState.CLOSED,
-};
-
-const wireStatuses: Readonly<Record<State, Status>> = {
-  active: Status.RUNNING,
-  closing: Status.STOPPING,
-  closed: Status.TERMINATED,
 };
 
 export function toWireGatewayState(session: GatewaySession): WireState {
@@ -57,7 +52,7 @@ export function toWireGateway(
   return {
     id: session.id,
     state: wireStates[life.state],
-    status: wireStatuses[life.state],
+    status: sessionStatuses[life.state],
     createdAt: timestamp(session.createdAt),
     updatedAt: timestamp(session.updatedAt),
     ...(expiresAt === undefined ? {} : { expiresAt: timestamp(expiresAt) }),
@@ -109,7 +104,7 @@ export function gatewayFilterOf(wire: WireFilter | undefined): SessionFilter {
   const wanted = states.filter(
     (state) =>
       (wire.state === WireState.UNSPECIFIED || wireStates[state] === wire.state) &&
-      (wire.status === Status.UNSPECIFIED || wireStatuses[state] === wire.status),
+      (wire.status === Status.UNSPECIFIED || sessionStatuses[state] === wire.status),
   );
   const isAny = wire.state === WireState.UNSPECIFIED && wire.status === Status.UNSPECIFIED;
   return {

@@ -32,7 +32,8 @@ const wireStates: Readonly<Record<State, WireState>> = {
   closed: WireState.CLOSED,
 };
 
-const wireStatuses: Readonly<Record<State, Status>> = {
+/** Of a session, and of a gateway session. */
+export const sessionStatuses: Readonly<Record<State, Status>> = {
   active: Status.RUNNING,
   closing: Status.STOPPING,
   closed: Status.TERMINATED,
@@ -60,7 +61,7 @@ export function toWireSession(
   return {
     id: session.id,
     state: wireStates[life.state],
-    status: wireStatuses[life.state],
+    status: sessionStatuses[life.state],
     createdAt: timestamp(session.createdAt),
     updatedAt: timestamp(session.updatedAt),
     ...(expiresAt === undefined || expiresAt === null ? {} : { expiresAt: timestamp(expiresAt) }),
@@ -110,7 +111,7 @@ export function sessionFilterOf(wire: WireFilter | undefined): SessionFilter {
   const wanted = (["active", "closing", "closed"] as const).filter(
     (state) =>
       (wire.state === WireState.UNSPECIFIED || wireStates[state] === wire.state) &&
-      (wire.status === Status.UNSPECIFIED || wireStatuses[state] === wire.status),
+      (wire.status === Status.UNSPECIFIED || sessionStatuses[state] === wire.status),
   );
   const any = wire.state === WireState.UNSPECIFIED && wire.status === Status.UNSPECIFIED;
   return {

@@ -1,4 +1,5 @@
 import type { FieldViolation } from "../failure.ts";
+import { textLength } from "../text-length.ts";
 import type { AskedTask } from "./asked-task.ts";
 
 /** The bounds on what callers and workers can send; sizes in bytes, lengths in UTF-16 units. */
@@ -53,7 +54,7 @@ export function taskViolations(asked: AskedTask, limits: TaskLimits): readonly F
     const most = limits.maxInputDataBytes;
     add("config.input_data", `has ${inputData.byteLength} bytes; at most ${most} are allowed`);
   }
-  const length = lengthOf(config);
+  const length = textLength(config);
   if (length > limits.maxConfigLength) {
     const most = limits.maxConfigLength;
     add("config", `has ${length} characters without its input_data; at most ${most} are allowed`);
@@ -100,15 +101,4 @@ export function cutError<
 export function cutMap(map: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const entries = Object.entries(map).slice(0, maxErrorLines);
   return Object.fromEntries(entries.map(([name, value]) => [cutText(name, 256), cutText(value, 4_096)]));
-}
-
-/** The characters of all texts in plain data, keys of maps too. */
-function lengthOf(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (typeof value !== "object" || value === null) return 0;
-  let length = 0;
-  for (const [key, part] of Object.entries(value)) {
-    length += (Array.isArray(value) ? 0 : key.length) + lengthOf(part);
-  }
-  return length;
 }

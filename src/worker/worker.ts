@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
+import { AgentIdentity } from "../client/agent-identity.ts";
 import { holdLine } from "../client/agent-line.ts";
-import { backoffMs, pause } from "../client/backoff.ts";
+import { pause } from "../client/backoff.ts";
 import type { Headers } from "../client/call-options.ts";
 import type { Client } from "../client/client.ts";
 import { Failure } from "../failure.ts";
@@ -103,18 +104,35 @@ class Worker {
   readonly #atWork = new Map<string, { readonly task: TaskAtWork; readonly done: Promise<void> }>();
   /** Attempts that came while one before at the same task is still being put away. */
   readonly #again = new Map<string, Given>();
-  #agentId: string | undefined;
+  readonly #identity: AgentIdentity;
   /** Aborts when the server, or another agent, tells this one to stop. */
   readonly #shutdown = new AbortController();
   /** Aborts when no more tasks are taken. */
   readonly #drainSignal: AbortSignal;
-  #token = "";
   #intervalMs = HEARTBEAT_MS;
 
   constructor(options: WorkerOptions) {
     this.#client = options.client;
     this.#options = options;
-    this.#agentId = options.agentId;
+    const { name, version = "", labels = {}, capabilities, agentId } = options;
+    this.#identity = new AgentIdentity(options.client, {
+      agentId,
+      registration: {
+        name,
+        type: AgentType.WORKER,
+        metadata: { version, labels: { ...labels }, hostname: hostname(), pid: String(process.pid) },
+        capabilities: {
+          supportedTasks: [...capabilities.tasks],
+          supportedTools: [...(capabilities.tools ?? [])],
+          maxConcurrentTasks: capabilities.maxConcurrentTasks ?? 1,
+          supportsStreaming: true,
+          supportsCancellation: true,
+        },
+      },
+      registered: (id) => this.#tell({ what: "registered", agentId: id }),
+      lost: ({ message }, againInMs) => this.#tell({ what: "interrupted", why: message, againInMs }),
+      onTrailers: (trailers) => this.#heedInterval(trailers),
+    });
     this.#drainSignal = AbortSignal.any([options.signal, this.#shutdown.signal]);
   }
 
@@ -133,19 +151,19 @@ class Worker {
     await this.#drain();
     over.abort();
     await serving.catch(() => undefined); // it ends by the abort
-    await this.#signOff();
+    await this.#identity.signOff("the worker stops", { withinMs: LEAVE_MS });
   }
 
   /** Registers and holds the line, anew whenever the server does not know the agent any more. */
   async #serve(over: AbortSignal): Promise<never> {
     for (;;) {
-      const agentId = this.#agentId ?? (await this.#register(over));
+      const agentId = await this.#identity.id(over);
       const lost = new AbortController();
       const until = AbortSignal.any([over, lost.signal]);
       try {
         const line = holdLine(this.#client, {
           agentId,
-          metadata: this.#metadata(),
+          metadata: this.#identity.metadata,
           signal: until,
           opened: () => {
             this.#tell({ what: "ready", agentId });
@@ -158,44 +176,9 @@ class Worker {
       } catch (error) {
         if (Failure.from(error)?.kind !== "not_found" || over.aborted) throw error;
         await this.#leave(new TaskEnded("lost", "the server does not know its worker any more"));
-        this.#agentId = undefined;
+        this.#identity.forget();
       } finally {
         lost.abort();
-      }
-    }
-  }
-
-  async #register(signal: AbortSignal): Promise<string> {
-    const { name, version = "", labels = {}, capabilities } = this.#options;
-    for (let failures = 0; ; ) {
-      try {
-        const { agentId, registrationToken } = await this.#client.agent.register(
-          {
-            name,
-            type: AgentType.WORKER,
-            metadata: { version, labels: { ...labels }, hostname: hostname(), pid: String(process.pid) },
-            capabilities: {
-              supportedTasks: [...capabilities.tasks],
-              supportedTools: [...(capabilities.tools ?? [])],
-              maxConcurrentTasks: capabilities.maxConcurrentTasks ?? 1,
-              supportsStreaming: true,
-              supportsCancellation: true,
-            },
-          },
-          { signal, onTrailers: (trailers) => this.#heedInterval(trailers) },
-        );
-        this.#agentId = agentId;
-        this.#token = registrationToken;
-        this.#tell({ what: "registered", agentId });
-        return agentId;
-      } catch (error) {
-        const failure = Failure.from(error);
-        const isFirst = this.#token === "" && failures === 0;
-        if (failure?.kind !== "unavailable" || isFirst) throw error;
-        failures += 1;
-        const ms = backoffMs(failures, { maxMs: this.#client.reconnect.intervalMs, random: Math.random() });
-        this.#tell({ what: "interrupted", why: failure.message, againInMs: ms });
-        await pause(ms, signal);
       }
     }
   }
@@ -216,7 +199,7 @@ class Worker {
   async #beat(agentId: string, signal: AbortSignal): Promise<void> {
     const { pendingTasks } = await this.#client.agent.heartbeat(
       { agentId, activeTasks: [...this.#atWork.keys()] },
-      { signal, metadata: this.#metadata(), onTrailers: (trailers) => this.#heedInterval(trailers) },
+      { signal, metadata: this.#identity.metadata, onTrailers: (trailers) => this.#heedInterval(trailers) },
     );
     for (const taskId of pendingTasks) this.#take({ taskId, attempt: "" });
   }
@@ -254,7 +237,7 @@ class Worker {
     const task = new TaskAtWork(this.#client, {
       taskId,
       attempt,
-      metadata: this.#metadata(),
+      metadata: this.#identity.metadata,
       run,
       clock: Date.now,
     });
@@ -289,21 +272,6 @@ class Worker {
   async #allDone(signal: AbortSignal): Promise<void> {
     const all = Promise.all([...this.#atWork.values()].map(({ done }) => done));
     await orAborted(all, signal).catch(() => undefined); // late is what the caller deals with
-  }
-
-  /** The server gives what this worker had to others. One that can't be reached finds out by itself. */
-  async #signOff(): Promise<void> {
-    if (this.#agentId === undefined) return;
-    await this.#client.agent
-      .unregister(
-        { agentId: this.#agentId, reason: "the worker stops" },
-        { metadata: this.#metadata(), timeoutMs: LEAVE_MS, waitForReady: false },
-      )
-      .catch(() => undefined);
-  }
-
-  #metadata(): Readonly<Record<string, string>> {
-    return this.#token === "" ? {} : { "x-baaaht-agent-token": this.#token };
   }
 
   #tell(news: WorkerNews): void {
