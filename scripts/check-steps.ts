@@ -4,8 +4,8 @@ import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step
 import { goStep, grpcurlStep, podmanStep, pythonStep, shellsStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
-/** Folders of test/ that get a process of their own: they take long, and mostly wait for servers and engines that they kill. */
-const OWN_PROCESS = ["crash", "faults", "foreign"] as const;
+/** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
+const OWN_PROCESS = ["crash", "faults", "foreign"];
 
 /** What `check` does once everything is set up, in this order. To add a check, add it here. */
 export const STEPS: readonly CheckStep[] = [
@@ -24,20 +24,19 @@ export const STEPS: readonly CheckStep[] = [
   shellsStep("shells for completion"),
   testStep({
     name: "tests",
-    processes: availableParallelism() + 1, // now and then a test waits for an engine
-    files: () => testFiles((folder) => !OWN_PROCESS.some((own) => own === folder)),
+    processes: availableParallelism() + 1, // much of the time a test waits for an engine
+    files: () => testFiles((folder) => !OWN_PROCESS.includes(folder)),
   }),
+  testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),
+  testStep({ name: "fault tests", processes: 1, files: () => testFiles((folder) => folder === "faults") }),
   goStep("Go for its example"),
   pythonStep("Python for its example"),
   grpcurlStep("grpcurl"),
-  ...OWN_PROCESS.map((own) =>
-    testStep({
-      name: own,
-      processes: 1,
-      runs: "together",
-      files: () => testFiles((folder) => folder === own),
-    }),
-  ),
+  testStep({
+    name: "foreign clients",
+    processes: 1,
+    files: () => testFiles((folder) => folder === "foreign"),
+  }),
 ];
 
 /** Test files by the first folder below test/; "" for a file that is in none. */

@@ -12,8 +12,6 @@ export interface TestGroup {
   readonly name: string;
   /** Processes that the files are shared out to. */
   readonly processes: number;
-  /** `together`: what it waits for is time, not a processor, so that neighbours of the same kind run beside it. */
-  readonly runs?: "together";
   /** Where `bun test` runs; the repository's root unless it is said. */
   readonly folder?: string;
   /** Paths from that folder. */
@@ -24,7 +22,7 @@ export interface TestGroup {
 export function testStep(group: TestGroup): CheckStep {
   return {
     name: group.name,
-    runs: group.runs ?? "alone",
+    runs: "alone",
     run: async ({ env, signal, progress }) => {
       const files = group.files();
       const folder = group.folder ?? ROOT;

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setImmediate } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
+import type { Client } from "../../src/client/client.ts";
 import { Failure } from "../../src/failure.ts";
 import {
   AgentService,
@@ -22,15 +23,14 @@ const maxMessages = 20;
 let server: TestServer;
 let canary: Canary;
 
+const bounds = {
+  BAAAHT_AGENTS_MAX_QUEUED_MESSAGES: String(maxMessages),
+  BAAAHT_AGENTS_MAX_QUEUED_BYTES: "8MiB",
+  BAAAHT_AGENTS_MAX_QUEUED_TOTAL_BYTES: "16MiB",
+};
+
 beforeAll(async () => {
-  server = await startServer({
-    env: {
-      BAAAHT_AGENTS_MAX_QUEUED_MESSAGES: String(maxMessages),
-      BAAAHT_AGENTS_MAX_QUEUED_BYTES: "8MiB",
-      BAAAHT_AGENTS_MAX_QUEUED_TOTAL_BYTES: "16MiB",
-      BAAAHT_GRPC_STALLED_STREAM_TIMEOUT: "1s",
-    },
-  });
+  server = await startServer({ env: { ...bounds, BAAAHT_GRPC_STALLED_STREAM_TIMEOUT: "1s" } });
   canary = await startCanary(server);
 });
 
@@ -40,21 +40,22 @@ afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
-async function register(): Promise<string> {
-  return (await server.client.agent.register({ name: "a", type: AgentType.WORKER })).agentId;
+async function register(client: Client = server.client): Promise<string> {
+  return (await client.agent.register({ name: "a", type: AgentType.WORKER })).agentId;
 }
 
 /** Sends messages of so many bytes until one is refused: how many were taken, and the refusal. */
 async function fill(
   agentId: string,
   bytes: number,
+  client: Client = server.client,
 ): Promise<{ readonly taken: number; readonly refused: Failure }> {
   for (let taken = 0; ; taken += 1) {
     const text = `${taken}:${"x".repeat(bytes)}`;
     const data = Buffer.from(text);
     const message = { type: MessageType.DATA, payload: { case: "dataMessage" as const, value: { data } } };
     try {
-      await server.client.agent.sendMessage({ agentId, message });
+      await client.agent.sendMessage({ agentId, message });
     } catch (error) {
       if (error instanceof Failure) return { taken, refused: error };
       throw error;
@@ -65,20 +66,23 @@ async function fill(
 const number = (text: string) => Number(text.split(":", 1)[0]);
 
 test("an agent that does not read fills its own queue, and its next line gets what waits, in order", async () => {
-  const agentId = await register();
-  await using line = await openLine(server.client, agentId);
-  const { taken, refused } = await fill(agentId, 200_000);
+  // One that gives a line that is not read the usual time, so that it is the next line that ends it.
+  await using patient = await startServer({ env: bounds });
+  const { client } = patient;
+  const agentId = await register(client);
+  await using line = await openLine(client, agentId);
+  const { taken, refused } = await fill(agentId, 200_000, client);
   expect(refused).toMatchObject({
     kind: "resource_exhausted",
     details: { reason: "AGENT_QUEUE_FULL", metadata: { agent_id: agentId }, retryAfterMs: 1_000 },
   });
   expect(taken).toBeGreaterThanOrEqual(maxMessages);
   // The others do not notice.
-  const other = await register();
-  await using reads = await openLine(server.client, other);
+  const other = await register(client);
+  await using reads = await openLine(client, other);
   reads.say(other, "free");
   expect(textOf(await reads.message())).toBe("free");
-  await using next = await openLine(server.client, agentId);
+  await using next = await openLine(client, agentId);
   const first = number(textOf(await next.message()));
   for (let at = first + 1; at < taken; at += 1) expect(number(textOf(await next.message()))).toBe(at);
   expect(taken - first).toBeGreaterThanOrEqual(maxMessages);
@@ -162,7 +166,7 @@ test("many agents hold lines and speak to each other over one connection", async
   const client = new grpc.Client(`unix:${server.socketPath}`, grpc.credentials.createInsecure());
   const method = AgentService.method.streamAgent;
   const count = 200;
-  const ids = await Promise.all(Array.from({ length: count }, register));
+  const ids = await Promise.all(Array.from({ length: count }, () => register()));
   const heard = ids.map((agentId) => {
     const call = openBidiStream(client, method);
     call.write(encode(method, { agentId }));
