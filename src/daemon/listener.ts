@@ -3,13 +3,14 @@ import {
   closeSync,
   lstatSync,
   openSync,
+  readdirSync,
   renameSync,
   type Stats,
   statSync,
   unlinkSync,
 } from "node:fs";
 import { connect } from "node:net";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { Failure } from "../failure.ts";
 import { endCalls, type RpcServer, stopCalls } from "../rpc/adapter.ts";
@@ -46,6 +47,7 @@ export async function listen(server: RpcServer, options: ListenOptions): Promise
   using _ = await lockFolder(dirname(path));
   await clearWay(path);
   clearUnfinished(path, unfinished);
+  await clearForgotten(path);
   await bind(server, path, unfinished);
   if (options.maxConnections !== undefined) boundConnections(server.grpc, options.maxConnections);
   const own = lstatSync(unfinished);
@@ -165,6 +167,35 @@ function clearUnfinished(path: string, unfinished: string): void {
   if (found === undefined) return;
   if (!found.isSocket()) throw cannot(path, `"${unfinished}" is in the way, ${kindOf(found)}; remove it`);
   unlinkSync(unfinished);
+}
+
+/** Other processes may have, and nobody would take away what they have left. */
+async function clearForgotten(path: string): Promise<void> {
+  const start = `${basename(path)}.`;
+  for (const name of namesIn(dirname(path)).filter((each) => each.startsWith(start))) {
+    const pid = name.slice(start.length);
+    const left = join(dirname(path), name);
+    if (!/^\d{1,10}$/.test(pid) || isAlive(Number(pid)) || lstat(left)?.isSocket() !== true) continue;
+    // The process may be alive where its id is another one.
+    if ((await knock(left)) === "ECONNREFUSED") unlinkSync(left);
+  }
+}
+
+/** None where the folder can't be read. */
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
 }
 
 async function bind(server: RpcServer, path: string, unfinished: string): Promise<void> {

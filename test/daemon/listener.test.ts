@@ -89,6 +89,18 @@ describe("listen()", () => {
     await call(path);
   });
 
+  test("listen() takes away what dead processes left unfinished, and nothing else", async () => {
+    const path = freshPath();
+    const dead = Bun.spawn(["true"]);
+    await dead.exited;
+    await deadSocket(`${path}.${dead.pid}`);
+    await deadSocket(`${path}.1`); // a process that lives, and may be about to rename it
+    await deadSocket(`${path}.2x`);
+    writeFileSync(`${path}.${dead.pid + 1}`, "precious");
+    await using _ = await start(path);
+    expect(readdirSync(join(path, "..")).sort()).toEqual(["s", "s.1", "s.2x", `s.${dead.pid + 1}`].sort());
+  });
+
   test("listen() does not steal a live server's socket", async () => {
     const path = freshPath();
     await using _ = await start(path);
