@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { Glob } from "bun";
 import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
 import { goStep, grpcurlStep, podmanStep, pythonStep, shellsStep } from "./foreign-tools.ts";
@@ -19,7 +20,7 @@ export const STEPS: readonly CheckStep[] = [
     tool("buf", "breaking", "--against", "proto/baseline.binpb"),
   ),
   commandStep("generated code is current", "together", bunScript("scripts/generate.ts", "--check")),
-  commandStep("build", "alone", bunScript("build.ts")),
+  buildStep("build"),
   podmanStep("Podman for its tests"),
   shellsStep("shells for completion"),
   testStep({
@@ -38,6 +39,19 @@ export const STEPS: readonly CheckStep[] = [
     files: () => testFiles((folder) => folder === "foreign"),
   }),
 ];
+
+/** Builds the executable, and gives its path to the tests as BAAAHT_TEST_PROGRAM. */
+function buildStep(name: string): CheckStep {
+  const build = commandStep(name, "alone", bunScript("build.ts"));
+  return {
+    ...build,
+    run: async (context) => {
+      const outcome = await build.run(context);
+      if (outcome.failures.length === 0) context.env.BAAAHT_TEST_PROGRAM = join(ROOT, "dist", "baaaht");
+      return outcome;
+    },
+  };
+}
 
 /** Test files by the first folder below test/; "" for a file that is in none. */
 function testFiles(wanted: (folder: string) => boolean): string[] {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, type ClientOptions, connect } from "../src/client/client.ts";
 import { HealthCheckResponse_ServingStatus } from "../src/gen/grpc/health/v1/health_pb.ts";
+import { PROGRAM } from "./program.ts";
 
 export interface ServerOptions {
   /** By default a fresh one, removed at the end. A given one stays. */
@@ -15,7 +16,7 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   /** More environment, such as `{ BAAAHT_SESSIONS_MAX_SESSIONS: "2" }`. Nothing of baaaht's own is inherited. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What is started: by default this Bun with src/main.ts; `["/path/of/baaaht"]` for a compiled one. */
+  /** What is started: by default what test/program.ts says; `["/path/of/baaaht"]` for a certain one. */
   readonly program?: readonly string[];
   /** Of the client that comes with it. */
   readonly client?: Omit<ClientOptions, "address">;
@@ -124,7 +125,7 @@ async function spawn(options: ServerOptions): Promise<ServerProcess> {
   const folder = await mkdtemp(join(tmpdir(), "baaaht-server-"));
   const dataDir = options.dataDir ?? join(folder, "data");
   const socketPath = options.socketPath ?? join(folder, "s.sock");
-  const program = options.program ?? [process.execPath, join(import.meta.dir, "../src/main.ts")];
+  const program = options.program ?? PROGRAM;
   const dockerHost = options.dockerHost ?? `unix://${join(folder, "no-engine.sock")}`;
   const flags = ["--data-dir", dataDir, "--grpc-socket-path", socketPath, "--docker-host", dockerHost];
   const child = Bun.spawn({

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PROGRAM } from "../program.ts";
 import { startServer, type TestServer } from "../server.ts";
-import { baaaht, type Ended, PROGRAM, piped, reaching, type Started, typed } from "./command-line.ts";
+import { baaaht, type Ended, piped, reaching, type Started, typed } from "./command-line.ts";
 
 let server: TestServer;
 

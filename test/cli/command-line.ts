@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import { runCli } from "../../src/cli/run-cli.ts";
 import type { Output, Server, Shell } from "../../src/cli/shell.ts";
 import { daemonForCli } from "../../src/daemon-for-cli.ts";
+import { PROGRAM } from "../program.ts";
 
 export interface Ended {
   readonly exitCode: number;
@@ -14,8 +14,6 @@ export interface Started {
   /** What is on stdin; without it there is nothing to read. */
   readonly stdin?: string | Uint8Array;
 }
-
-export const PROGRAM = [process.execPath, join(import.meta.dir, "../../src/main.ts")];
 
 /** The command line as a process of its own, with nothing of this one's environment that is baaaht's. */
 export async function baaaht(args: readonly string[], { env = {}, stdin }: Started = {}): Promise<Ended> {

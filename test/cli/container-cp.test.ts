@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { PROGRAM } from "../program.ts";
 import { type ContainerServer, containerServer, exec } from "../rpc/container-client.ts";
 import { tempFolder } from "../temp-folder.ts";
 import { baaaht, reaching, typed } from "./command-line.ts";
@@ -126,7 +127,7 @@ test(
   async () => {
     await using at = await sample();
     const env = { PATH: process.env.PATH, GRPC_SOCKET_PATH: shared.server.socketPath };
-    const program = `${process.execPath} ${join(import.meta.dir, "../../src/main.ts")} container cp`;
+    const program = `${PROGRAM.join(" ")} container cp`;
     const script = `set -o pipefail; tar -C "$1" -cf - src | ${program} - "$2":/tmp/piped && ${program} "$2":/tmp/piped/src - | tar --quoting-style=literal -tf -`;
     await inside("mkdir /tmp/piped");
     const { stdout, stderr } = Bun.spawnSync(["bash", "-c", script, "sh", at.path, id], { env });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
+import { PROGRAM } from "../program.ts";
 import { startServer } from "../server.ts";
-import { PROGRAM } from "./command-line.ts";
 
 test("event watch says in one line that the server is gone, and in one that it is back", async () => {
   await using server = await startServer();

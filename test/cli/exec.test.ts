@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ExecState } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { engine } from "../engine.ts";
+import { PROGRAM } from "../program.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { baaaht } from "./command-line.ts";
 
@@ -117,7 +118,7 @@ test(
   async () => {
     const endless = ["sh", "-c", "echo on; while :; do sleep 0.05; done"];
     const id = (await typed(["container", "exec", "-dq", containerId, "--", ...endless])).stdout.trim();
-    const child = Bun.spawn([process.execPath, "src/main.ts", "exec", "attach", id], {
+    const child = Bun.spawn([...PROGRAM, "exec", "attach", id], {
       env: { PATH: process.env.PATH, GRPC_SOCKET_PATH: server.socketPath },
       stdin: "ignore",
       stdout: "pipe",

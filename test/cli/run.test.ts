@@ -3,8 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { engine, type TestEngine } from "../engine.ts";
+import { PROGRAM } from "../program.ts";
 import { startServer, type TestServer } from "../server.ts";
-import { baaaht, type Ended, PROGRAM, type Started } from "./command-line.ts";
+import { baaaht, type Ended, type Started } from "./command-line.ts";
 
 let host: TestEngine;
 let server: TestServer;

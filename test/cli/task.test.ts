@@ -3,9 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { engine } from "../engine.ts";
+import { PROGRAM } from "../program.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { startWorkerProcess, type WorkerProcess } from "../worker/worker-process.ts";
-import { baaaht, PROGRAM } from "./command-line.ts";
+import { baaaht } from "./command-line.ts";
 
 const TIMEOUT_MS = 60_000;
 

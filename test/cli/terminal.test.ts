@@ -3,8 +3,9 @@ import { processes, readProcess } from "../../scripts/dockerd.ts";
 import { ExecState } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { cleared } from "../daemon/engine-containers.ts";
 import { engine, type TestEngine } from "../engine.ts";
+import { PROGRAM } from "../program.ts";
 import { startServer, type TestServer } from "../server.ts";
-import { baaaht, PROGRAM } from "./command-line.ts";
+import { baaaht } from "./command-line.ts";
 import { Terminal } from "./terminal.ts";
 
 let host: TestEngine;
@@ -280,7 +281,7 @@ test(
 function pidOf(words: string): number {
   const found = processes().find((pid) => {
     const line = readProcess(pid, "cmdline");
-    return line.includes(words) && line.includes("main.ts");
+    return line.startsWith(PROGRAM.join("\0")) && line.includes(words);
   });
   if (found === undefined) throw new Error(`no process has ${words}`);
   return found;

@@ -193,7 +193,8 @@ class CrashRun {
   /** Starts the server again on the same folder and socket, in some rounds after a start that was killed half-way. */
   async #startAgain(): Promise<void> {
     while (this.#random.between(1, 10) <= killedStarts) {
-      await killDuringStart(this.#server, this.#random.between(0, 400));
+      const wholeStartMs = this.#restartsMs.at(-1) ?? 400;
+      await killDuringStart(this.#server, this.#random.next() * wholeStartMs);
       this.#checkData(this.#server.dataDir ?? "");
     }
     const begin = Date.now();

@@ -1,4 +1,4 @@
-import { PROGRAM } from "../cli/command-line.ts";
+import { PROGRAM } from "../program.ts";
 import type { TestServer } from "../server.ts";
 
 /** `baaaht agent run` in a process of its own, killed when it is disposed. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { EventType, MessageRole } from "../../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { engine } from "../../engine.ts";
+import { PROGRAM } from "../../program.ts";
 import { startServer, type TestServer } from "../../server.ts";
-import { PROGRAM } from "../command-line.ts";
 import { Terminal } from "../terminal.ts";
 
 const TIMEOUT_MS = 60_000;
