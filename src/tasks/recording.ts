@@ -137,6 +137,7 @@ export class Recording {
   reader(offset: number): RecordingReader {
     const reader: LiveReader = {
       offset,
+      isPassedOver: false,
       read: () => this.#read(reader),
       [Symbol.dispose]: () => {
         this.#readers.delete(reader);
@@ -222,7 +223,7 @@ export class Recording {
 
   /** Lets go of what nobody needs here any more: what the disk has, and what is not kept and was read by all. */
   #trim(): void {
-    const least = this.#leastOffset();
+    const { all, waitedFor } = this.#leastOffsets();
     let first = 0;
     while (first < this.#window.length) {
       const piece = this.#window[first];
@@ -230,8 +231,8 @@ export class Recording {
       const end = piece.offset + piece.size;
       const isOnDisk = end <= this.#flushedTo;
       const isKept = piece.offset < this.kept;
-      if (isKept && !isOnDisk) break;
-      if (isKept ? this.#windowBytes <= windowBytes / 2 && least < end : least < end) break;
+      if (isKept ? !isOnDisk : waitedFor < end) break;
+      if (this.#windowBytes <= windowBytes / 2 && all < end) break;
       if (!isKept && this.#options.unread === "waits" && this.#readers.size === 0) break;
       this.#windowBytes -= piece.size + pieceBytes;
       first += 1;
@@ -239,24 +240,34 @@ export class Recording {
     if (first > 0) this.#window = this.#window.slice(first);
   }
 
-  /** Goes on without those who don't read. */
+  /** Goes on without those who don't read. They are not waited for again until they have caught up. */
   #passOver(): void {
     while (this.#windowBytes > windowBytes / 2) {
       const piece = this.#window.shift();
-      if (piece === undefined) return;
+      if (piece === undefined) break;
       this.#windowBytes -= piece.size + pieceBytes;
     }
+    const start = this.#window[0]?.offset ?? this.#total;
+    for (const reader of this.#readers) if (reader.offset < start) reader.isPassedOver = true;
   }
 
-  #leastOffset(): number {
-    let least = this.#total;
-    for (const { offset } of this.#readers) least = Math.min(least, offset);
-    return least;
+  /** The next bytes of the last of all readers, and of the last of those that are waited for. */
+  #leastOffsets(): { readonly all: number; readonly waitedFor: number } {
+    let all = this.#total;
+    let waitedFor = this.#total;
+    for (const { offset, isPassedOver } of this.#readers) {
+      all = Math.min(all, offset);
+      if (!isPassedOver) waitedFor = Math.min(waitedFor, offset);
+    }
+    return { all, waitedFor };
   }
 
   async #read(reader: LiveReader): Promise<Recorded | undefined> {
     const from = reader.offset;
-    if (from >= this.#total) return undefined;
+    if (from >= this.#total) {
+      reader.isPassedOver = false;
+      return undefined;
+    }
     const windowStart = this.#window[0]?.offset ?? this.#total;
     const pieces = from >= windowStart ? this.#fromWindow(from) : await this.#fromDisk(from);
     if (pieces.length > 0) return this.#readOn(reader, { pieces, missing: missingBefore(pieces, from) });
@@ -304,6 +315,8 @@ export class Recording {
 
 interface LiveReader extends Disposable {
   offset: number;
+  /** Whether the writer has waited for it in vain, and it has not caught up since. */
+  isPassedOver: boolean;
   read(): Promise<Recorded | undefined>;
 }
 

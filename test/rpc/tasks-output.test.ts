@@ -20,11 +20,11 @@ afterAll(async () => {
 const beat = { case: "heartbeat", value: {} } as const;
 
 /** A task and the stream of its worker. */
-async function running() {
+async function running(config: { readonly timeoutNs?: bigint } = {}) {
   const { client } = server;
   const { agentId, metadata } = await registerWorker(client);
   const line = await openLine(client, agentId);
-  const taskId = await execute(client, { agentId });
+  const taskId = await execute(client, { agentId, config: { command: "true", ...config } });
   await line.message();
   const worker = await openTask(client, { taskId, payload: beat }, { metadata });
   return {
@@ -123,6 +123,20 @@ describe("output of a task", () => {
     const read = frames.reduce((sum, one) => sum + (one.case === "output" ? one.value.data.length : 0), 0);
     expect(read + missing).toBeLessThanOrEqual(40 * 256 * 1024);
   });
+
+  test("waits once for a caller that does not read, however much there is", async () => {
+    // Waiting for each half window of it would take twice as long.
+    await using task = await running({ timeoutNs: 8_000_000_000n });
+    await using asleep = await openTask(server.client, {
+      taskId: task.taskId,
+      payload: { case: "input", value: {} },
+    });
+    const frame = Buffer.alloc(512 * 1024);
+    for (let at = 0; at < 80; at += 1) task.worker.send({ case: "output", value: { data: frame } });
+    task.worker.complete();
+    await task.worker.rest();
+    expect((await asleep.rest()).at(-1)?.case).toBe("complete");
+  }, 30_000);
 
   test("of a result is cut where it is too much, and the result says so", async () => {
     await using task = await running();
