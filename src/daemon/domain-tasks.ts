@@ -6,6 +6,7 @@ import type { SessionId } from "../sessions/session.ts";
 import { AbsentAgents } from "../tasks/absent-agents.ts";
 import { HandingOut } from "../tasks/handing-out.ts";
 import { LiveTasks } from "../tasks/live-tasks.ts";
+import { keepSessionsInUse } from "../tasks/sessions-in-use.ts";
 import { Silences } from "../tasks/silences.ts";
 import { takeUpTasks } from "../tasks/take-up.ts";
 import { type TaskAgents, taskAgents } from "../tasks/task-agents.ts";
@@ -104,10 +105,9 @@ export async function startTasks(
     tasks,
     background: supervisor,
   });
-  supervisor.keepUp(
-    "keep the times of tasks",
-    (signal) =>
-      times.run({ changes, silences, live, handing, touch: (id) => parts.touch(id as SessionId), signal }), // tasks were made with it
+  supervisor.keepUp("keep the times of tasks", (signal) => times.run({ changes, silences, live, signal }));
+  supervisor.keepUp("keep sessions with tasks in use", (signal) =>
+    keepSessionsInUse({ handing, touch: (id) => parts.touch(id as SessionId) }, signal), // tasks were made with it
   );
   return { tasks, taskStreams, taskAgents: ofAgents };
 }

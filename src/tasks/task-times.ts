@@ -2,7 +2,6 @@ import { Bell } from "../events/bell.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { changed, type Store } from "../store/store.ts";
-import type { HandingOut } from "./handing-out.ts";
 import type { LiveTasks } from "./live-tasks.ts";
 import type { Silences } from "./silences.ts";
 import { agentOf, type Task } from "./task.ts";
@@ -22,9 +21,6 @@ interface Timed {
   readonly changes: TaskChanges;
   readonly silences: Silences;
   readonly live: LiveTasks;
-  readonly handing: HandingOut;
-  /** Counts as use of a session. */
-  readonly touch: (sessionId: string) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -62,9 +58,8 @@ export class TaskTimes {
 
   /** Runs until the signal aborts; what waits for the disk is there then. */
   async run(timed: Timed): Promise<void> {
-    const { signal, silences, live, handing } = timed;
+    const { signal, silences, live } = timed;
     signal.addEventListener("abort", this.#bell.ring, { once: true });
-    let touchedAt = 0;
     while (!signal.aborted) {
       await this.#tellCuts();
       const moved = await this.#moveDue(timed);
@@ -72,10 +67,6 @@ export class TaskTimes {
       const silentMs = silences.look();
       live.sweep();
       const now = this.#options.clock();
-      if (Math.abs(now - touchedAt) >= lookEveryMs) {
-        touchedAt = now;
-        for (const sessionId of handing.sessionsAtWork()) await timed.touch(sessionId);
-      }
       const waitMs = Math.min(
         lookEveryMs,
         silentMs,
