@@ -4,6 +4,7 @@ import type { Agents } from "../agents/agents.ts";
 import type { Lines } from "../agents/lines.ts";
 import type { SessionId } from "../sessions/session.ts";
 import { AbsentAgents } from "../tasks/absent-agents.ts";
+import { ClosedSessions } from "../tasks/closed-sessions.ts";
 import { HandingOut } from "../tasks/handing-out.ts";
 import { LiveTasks } from "../tasks/live-tasks.ts";
 import { keepSessionsInUse } from "../tasks/sessions-in-use.ts";
@@ -21,6 +22,7 @@ export interface TaskDomain {
   readonly tasks: Tasks;
   readonly taskStreams: TaskStreams;
   readonly taskAgents: TaskAgents;
+  readonly closedSessions: ClosedSessions;
 }
 
 /** Takes up the tasks that are there, and begins to hand them out. */
@@ -98,16 +100,12 @@ export async function startTasks(
       if (id !== undefined) supervisor.start("note the use of a session", () => parts.touch(id));
     },
   });
-  await takeUpTasks({
-    store,
-    handing,
-    silences,
-    tasks,
-    background: supervisor,
-  });
+  const closedSessions = new ClosedSessions({ store, changes, background: supervisor, policy });
+  await takeUpTasks({ store, handing, silences, closedSessions });
   supervisor.keepUp("keep the times of tasks", (signal) => times.run({ changes, silences, live, signal }));
-  supervisor.keepUp("keep sessions with tasks in use", (signal) =>
-    keepSessionsInUse({ handing, touch: (id) => parts.touch(id as SessionId) }, signal), // tasks were made with it
+  supervisor.keepUp(
+    "keep sessions with tasks in use",
+    (signal) => keepSessionsInUse({ handing, touch: (id) => parts.touch(id as SessionId) }, signal), // tasks were made with it
   );
-  return { tasks, taskStreams, taskAgents: ofAgents };
+  return { tasks, taskStreams, taskAgents: ofAgents, closedSessions };
 }

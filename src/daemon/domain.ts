@@ -64,10 +64,7 @@ export async function startDomain(parts: DomainParts): Promise<Domain> {
     noticeMs,
     empty: (id, call, how) => containers.empty(id, call, how),
     work: turnsOf(() => chatDomain.chat),
-    onEnding: ({ id, life }) =>
-      supervisor.start("give up the tasks of a session that ends", (signal) =>
-        taskDomain.tasks.cancelOf(id, "reason" in life ? life.reason : "", signal),
-      ),
+    onEnding: (session) => taskDomain.closedSessions.giveUp(session.id, session),
     onUnfinished: (id, error) => words.warn("a session can't be closed yet", { session: id, error }),
     onDue: expiry.notice,
   });

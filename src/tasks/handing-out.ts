@@ -4,6 +4,7 @@ import type { Background } from "../background.ts";
 import type { Instant } from "../events/event.ts";
 import { Failure } from "../failure.ts";
 import { orAborted } from "../or-aborted.ts";
+import { endWithSession, isOfClosed } from "./closed-sessions.ts";
 import { OwedMoves } from "./owed-moves.ts";
 import { Schedule, type Waiting } from "./schedule.ts";
 import { type SeatedAgent, Seats } from "./seats.ts";
@@ -287,7 +288,8 @@ export class HandingOut {
     try {
       const { after } = await changes.move(
         task,
-        (now, at) => {
+        (now, at, session) => {
+          if (isOfClosed(now, session)) return endWithSession(now, { session, at, policy });
           if (now.begun > 0 && now.isInputCut) return failWithoutInput(now, { at });
           return leaseTask(now, { agentId, at, policy });
         },

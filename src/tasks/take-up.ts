@@ -1,12 +1,11 @@
-import type { Background } from "../background.ts";
-import { sessionTable } from "../sessions/session.ts";
+import { type Session, sessionTable } from "../sessions/session.ts";
 import type { Store } from "../store/store.ts";
 import type { PagePlace } from "../store/table.ts";
+import { type ClosedSessions, isOfClosed } from "./closed-sessions.ts";
 import type { HandingOut } from "./handing-out.ts";
 import type { Silences } from "./silences.ts";
 import { isLeased, type Task, type TaskState } from "./task.ts";
 import { taskTable } from "./task-rows.ts";
-import type { Tasks } from "./tasks.ts";
 
 /**
  * Takes up the tasks that the server before this one has left: those with agents stay with them, and their workers have a
@@ -16,24 +15,19 @@ export async function takeUpTasks(parts: {
   readonly store: Store;
   readonly handing: HandingOut;
   readonly silences: Silences;
-  readonly tasks: Tasks;
-  readonly background: Background;
+  readonly closedSessions: ClosedSessions;
 }): Promise<void> {
-  const { store, handing, silences, tasks, background } = parts;
-  const closed = new Set<string>();
+  const { store, handing, silences, closedSessions } = parts;
+  const closed = new Map<string, Session | undefined>();
   const takeUp = async (task: Task) => {
     handing.takeUp(task);
     if (isLeased(task) && task.life.state !== "pending") silences.begin(task, "restart");
     if (task.sessionId === "" || closed.has(task.sessionId)) return;
     const session = await store.get(sessionTable, task.sessionId);
-    if (session?.life.state !== "active") closed.add(task.sessionId);
+    if (isOfClosed(task, session)) closed.set(task.sessionId, session);
   };
   for (const state of ["pending", "running", "paused", "queued"] as const) await each(store, state, takeUp);
-  for (const sessionId of closed) {
-    background.start("give up the tasks of a closed session", (signal) =>
-      tasks.cancelOf(sessionId, "", signal),
-    );
-  }
+  for (const [sessionId, session] of closed) closedSessions.giveUp(sessionId, session);
 }
 
 async function each(store: Store, state: TaskState, act: (task: Task) => Promise<void>): Promise<void> {

@@ -1,5 +1,11 @@
 import type { Instant } from "../events/event.ts";
-import { activityAt, activityTable, type SessionId, sessionTable } from "../sessions/session.ts";
+import {
+  activityAt,
+  activityTable,
+  type Session,
+  type SessionId,
+  sessionTable,
+} from "../sessions/session.ts";
 import { changed, put, type RowChange, type Store, unchanged } from "../store/store.ts";
 import type { Task, TaskId } from "./task.ts";
 import {
@@ -49,13 +55,13 @@ export class TaskChanges {
   }
 
   /**
-   * Lets `step` decide what becomes of a task, and makes it so.
+   * Lets `step` decide what becomes of a task, knowing its session, and makes it so.
    *
    * Failures: NOT_FOUND, and the store's.
    */
   async move(
     task: Pick<Task, "id" | "sessionId">,
-    step: (task: Task, at: Instant) => Step,
+    step: (task: Task, at: Instant, session: Session | undefined) => Step,
     changing: Changing & {
       /** What is saved along with it, if it is moved. */
       readonly rows?: (after: Task) => readonly RowChange[];
@@ -65,7 +71,7 @@ export class TaskChanges {
     const at = clock();
     const change = await store.change(loadsOf(task), (loaded): ReturnType<typeof moved> => {
       const before = knownTask(loaded.task, { id: task.id, doing: changing.doing });
-      const { task: next, told } = step(before, at);
+      const { task: next, told } = step(before, at, loaded.session);
       if (next === before) return unchanged({ before, after: before });
       const output = this.#options.outputOf(task.id);
       const after =

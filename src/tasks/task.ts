@@ -141,6 +141,9 @@ export interface TaskError {
 
 export type TaskState = TaskLife["state"];
 
+/** Those that are no end. */
+export const openStates: readonly TaskState[] = ["queued", "pending", "running", "paused"];
+
 export function isEnded(task: Task): task is Task & { readonly life: Completed | Unfinished } {
   return "at" in task.life;
 }

@@ -12,6 +12,7 @@ import type { LiveTasks } from "./live-tasks.ts";
 import {
   isEnded,
   isLeased,
+  openStates,
   type Task,
   type TaskId,
   type TaskPriority,
@@ -251,19 +252,6 @@ export class Tasks {
     return { task: after, isCancelled: !isEnded(after) || after.life.state === "cancelled" };
   }
 
-  /** A session takes no more work: what it has asked for is given up. `why` is why the session was closed. */
-  async cancelOf(sessionId: string, why: string, signal: AbortSignal): Promise<void> {
-    const reason = why === "" ? "its session was closed" : `its session was closed: ${why}`;
-    let after: PagePlace | undefined;
-    do {
-      const where = { sessionId, state: openStates };
-      const page = await this.#store.list(taskTable, { where, limit: 500, after });
-      const by = { actor: "system", correlationId: Bun.randomUUIDv7() };
-      await Promise.all(page.rows.map(({ id }) => this.cancel(id, { reason, how: "graceful" }, by)));
-      after = page.next;
-    } while (after !== undefined && !signal.aborted);
-  }
-
   async resultOf(id: TaskId): Promise<TaskData | undefined> {
     return await this.#data(id, "result");
   }
@@ -282,8 +270,6 @@ export class Tasks {
 
 /** How many of a session's tasks it names. */
 const mostHistory = 100;
-
-const openStates: readonly TaskState[] = ["queued", "pending", "running", "paused"];
 
 /** What a task is called whose caller gave it no name: by what it runs, or by what it is. */
 function nameOf({ name, config, type }: AskedTask): string {

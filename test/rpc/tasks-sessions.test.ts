@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Client } from "../../src/client/client.ts";
+import { watch } from "../../src/client/watch.ts";
 import { AgentState, TaskPriority, TaskState, TaskType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
+import { EventType } from "../../src/gen/proto/orchestrator/v1/orchestrator_pb.ts";
 import { openLine } from "../agents/open-line.ts";
 import { thrown } from "../client/thrown.ts";
 import { startServer, type TestServer } from "../server.ts";
@@ -100,6 +102,23 @@ describe("a session", () => {
     expect(after).toMatchObject({ currentTaskId: "", taskHistory: [runs, waits] });
   });
 });
+
+test("CloseSession() lets no agent have a task of the session any more, however many are to be given up", async () => {
+  await using own = await startServer();
+  const { orchestrator } = own.client;
+  const { sessionId } = await orchestrator.createSession({});
+  const many = 1_500;
+  await Promise.all(Array.from({ length: many }, () => execute(own.client, { sessionId })));
+  await orchestrator.closeSession({ sessionId });
+  await registerWorker(own.client, { seats: many });
+  const types = [EventType.TASK_UPDATED, EventType.TASK_FAILED];
+  let ended = 0;
+  for await (const event of watch(own.client, { fromStart: true, filter: { sessionId, types } })) {
+    expect(event.data).toMatchObject({ state: "cancelled", reason: "its session was closed" });
+    ended += 1;
+    if (ended === many) break;
+  }
+}, 60_000);
 
 describe("ListTasks()", () => {
   test("finds tasks by all that a filter has, newest first, in pages, and counts them", async () => {

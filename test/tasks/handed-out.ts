@@ -1,5 +1,6 @@
 import type { Agent, AgentId } from "../../src/agents/agent.ts";
 import type { AgentMessage } from "../../src/agents/agent-message.ts";
+import type { Background } from "../../src/background.ts";
 import { Failure } from "../../src/failure.ts";
 import { changed, type Decision, type Loaded, type Loads, put } from "../../src/store/store.ts";
 import { HandingOut } from "../../src/tasks/handing-out.ts";
@@ -13,12 +14,17 @@ import { MemoryStore } from "../store/memory-store.ts";
 /** HandingOut over a store of its own, without a server around it. */
 export interface HandedOut {
   readonly store: TightStore;
+  readonly changes: TaskChanges;
+  readonly background: Background;
   readonly handing: HandingOut;
   /** Says whether a message can be delivered now, and takes it; by default none can. */
   deliver: (agentId: string, message: AgentMessage) => void;
   agent(of: { readonly seats: number }): Agent;
   /** Makes tasks that wait. */
-  make(count: number, of?: { readonly wantedAgent?: string }): Promise<readonly Task[]>;
+  make(
+    count: number,
+    of?: { readonly wantedAgent?: string; readonly sessionId?: string },
+  ): Promise<readonly Task[]>;
   /** Cancels a task by force. */
   cancel(task: Task | undefined): Promise<void>;
   countOf(state: TaskState): number;
@@ -41,17 +47,18 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
     },
     outputOf: () => undefined,
   });
+  const background: Background = {
+    start: (_name, work) => {
+      const one = work(new AbortController().signal).catch(() => undefined);
+      running.add(one);
+      void one.then(() => running.delete(one));
+    },
+  };
   const parts: HandedOut = {
-    store,
+    ...{ store, changes, background },
     handing: new HandingOut({
       ...{ changes, clock, random: () => 0.5, policy: taskPolicy, ageingMs: 60_000 },
-      background: {
-        start: (_name, work) => {
-          const one = work(new AbortController().signal).catch(() => undefined);
-          running.add(one);
-          void one.then(() => running.delete(one));
-        },
-      },
+      background,
       deliver: (agentId, message) => parts.deliver(agentId, message),
       onAbsent: () => {},
     }),
@@ -77,10 +84,10 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
       heardAt: clock(),
       life: { state: "live" },
     }),
-    make: async (count, { wantedAgent = "" } = {}) => {
+    make: async (count, { wantedAgent = "", sessionId = "" } = {}) => {
       const made = Array.from({ length: count }, () => {
         const id = Bun.randomUUIDv7() as TaskId;
-        const asked = { id, sessionId: "", name: "x", type: "custom", priority: "normal" } as const;
+        const asked = { id, sessionId, name: "x", type: "custom", priority: "normal" } as const;
         return acceptedTask(
           { ...asked, wantedAgent, config: taskConfig },
           { at: clock(), policy: taskPolicy },
