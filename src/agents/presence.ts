@@ -1,4 +1,5 @@
 import type { Instant } from "../events/event.ts";
+import { HeldUp } from "../held-up.ts";
 import type { Agent, AgentId } from "./agent.ts";
 import type { Report } from "./agent-limits.ts";
 
@@ -30,17 +31,11 @@ export interface Present {
 
 export const nothingReported: Report = { usage: undefined, activeTasks: [] };
 
-/**
- * How much longer than planned a look at the agents may have waited, in milliseconds, before the server counts as held
- * up: suspended, stopped, or out of processor.
- */
-const heldUpMs = 1_000;
-
 /** Who is live, and when each was last heard of. In memory: a server that starts gives all of them their grace anew. */
 export class Presence {
   readonly #present = new Map<AgentId, Present>();
   readonly #clocks: { readonly clock: () => Instant; readonly monotonic: () => number };
-  #lookMs: number | undefined;
+  readonly #heldUp = new HeldUp();
 
   constructor(clocks: { readonly clock: () => Instant; readonly monotonic: () => number }) {
     this.#clocks = clocks;
@@ -100,10 +95,10 @@ export class Presence {
    */
   silent(graceMs: number, everyMs: number): readonly Present[] {
     const now = this.#clocks.monotonic();
-    const heldUp = now - (this.#lookMs ?? now) - everyMs;
-    this.#lookMs = now;
-    if (heldUp > heldUpMs) {
-      for (const present of this.#present.values()) present.heardMs = Math.min(now, present.heardMs + heldUp);
+    const heldUpMs = this.#heldUp.look(now, everyMs);
+    if (heldUpMs > 0) {
+      for (const present of this.#present.values())
+        present.heardMs = Math.min(now, present.heardMs + heldUpMs);
     }
     return this.all().filter((present) => !present.isLeaving && this.silenceOf(present) >= graceMs);
   }

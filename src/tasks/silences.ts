@@ -1,5 +1,6 @@
 import type { Background } from "../background.ts";
 import { Failure } from "../failure.ts";
+import { HeldUp } from "../held-up.ts";
 import type { HandingOut } from "./handing-out.ts";
 import type { LiveTask } from "./live-task.ts";
 import { holds, type Task, type TaskId } from "./task.ts";
@@ -43,6 +44,7 @@ export class Silences {
   /** Tasks whose progress is yet to be written. */
   readonly #progress = new Map<TaskId, { readonly live: LiveTask; readonly attempt: number }>();
   #progressAt = 0;
+  readonly #heldUp = new HeldUp();
 
   constructor(options: SilencesOptions) {
     this.#options = options;
@@ -81,9 +83,16 @@ export class Silences {
     if (this.#progress.size === 1) this.#options.onDue(progressEveryMs);
   }
 
-  /** Takes the tasks from workers that have not come back in time; gives in how many milliseconds the next look is due. */
-  look(): number {
+  /**
+   * Takes the tasks from workers that have not come back in time; gives in how many milliseconds the next look is due.
+   * Asked every `everyMs` at the latest.
+   */
+  look(everyMs: number): number {
     const now = this.#options.monotonic();
+    const heldUpMs = this.#heldUp.look(now, everyMs);
+    if (heldUpMs > 0)
+      for (const [id, silent] of this.#silent)
+        this.#silent.set(id, { ...silent, until: silent.until + heldUpMs });
     let next = Number.POSITIVE_INFINITY;
     for (const [id, { task, until, forMs }] of this.#silent) {
       if (until > now) {

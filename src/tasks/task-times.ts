@@ -64,7 +64,7 @@ export class TaskTimes {
       await this.#tellCuts();
       const moved = await this.#moveDue(timed);
       if (moved === dueAtOnce) continue;
-      const silentMs = silences.look();
+      const silentMs = silences.look(lookEveryMs);
       live.sweep();
       const now = this.#options.clock();
       const waitMs = Math.min(

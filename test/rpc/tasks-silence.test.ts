@@ -36,6 +36,10 @@ async function plainWorker() {
   return { agentId, ids, streams: [await begin(ids[0]), await begin(ids[1])] as const };
 }
 
+async function reasonOf(of: Client, taskId: string): Promise<string> {
+  return (await of.agent.getTaskStatus({ taskId })).task?.stateReason ?? "";
+}
+
 /** Waits until a task has failed because its worker was lost. */
 async function lost(taskId: string): Promise<void> {
   await using watcher = await openTask(client, { taskId, payload: { case: "input", value: {} } });
@@ -74,3 +78,24 @@ describe("a worker that says nothing but that it is there", () => {
     expect(await stateOf(client, ids[0])).toBe(TaskState.COMPLETED);
   });
 });
+
+test("a worker that came back while the server was stopped keeps its task", async () => {
+  await using own = await startServer({ env: { BAAAHT_TASKS_RECONNECT_GRACE: "1s" } });
+  const { agentId, metadata } = await registerWorker(own.client);
+  const taskId = await execute(own.client, { agentId });
+  await using first = await openTask(own.client, { taskId, payload: beat }, { metadata });
+  const next = await execute(own.client, { agentId });
+  await first.cut();
+  // Who waits for the agent is told when the server has seen that.
+  while (!(await reasonOf(own.client, next)).endsWith("is not there"));
+  process.kill(own.pid, "SIGSTOP");
+  const coming = openTask(own.client, { taskId, payload: beat }, { metadata });
+  await Bun.sleep(3_000); // the time in question itself
+  process.kill(own.pid, "SIGCONT");
+  await using again = await coming;
+  expect(again.headers.get("x-baaaht-attempt")).toBe("1");
+  again.complete();
+  await again.rest();
+  const { task } = await own.client.agent.getTaskStatus({ taskId });
+  expect(task).toMatchObject({ state: TaskState.COMPLETED, attempt: 1 });
+}, 30_000);
