@@ -125,7 +125,7 @@ export class HandingOut {
   /** A task was made; when it was leased at once, its seat was reserved. */
   made(task: Task): void {
     if (isLeased(task)) this.#hold(task);
-    else this.#enqueue(task, "fresh");
+    else this.#enqueue(task, { as: "fresh" });
   }
 
   /** Takes up what the server before this one has left. */
@@ -136,7 +136,7 @@ export class HandingOut {
       this.#heldOf(agentId).set(task.id, task);
       if (!this.#live.has(agentId)) this.lose(task, `agent ${agentId} was gone`);
     } else if (task.life.state === "queued" && task.life.notBefore === null) {
-      this.#enqueue(task, "fresh");
+      this.#enqueue(task, { as: "fresh", at: task.createdAt });
     }
   }
 
@@ -149,7 +149,7 @@ export class HandingOut {
       else this.#hold(after);
     }
     if (after.life.state !== "queued") this.#schedule.remove(after.id);
-    else if (after.life.notBefore === null) this.#enqueue(after, "returned", agentOf(before));
+    else if (after.life.notBefore === null) this.#enqueue(after, { as: "returned", lostBy: agentOf(before) });
   }
 
   /** An agent registered, or was lost and is back. */
@@ -253,11 +253,15 @@ export class HandingOut {
     return `each of the ${able} agents that can do "${task.type.replaceAll("_", "-")}" has as many tasks as it takes`;
   }
 
-  /** @param lostBy who had it before, and gets it again only if nobody else can take it now */
-  #enqueue(task: Task, as: "fresh" | "returned", lostBy = ""): void {
+  /** Lets a task wait: since `at`, by default from now on. Who had it before gets it again only if nobody else can take it now. */
+  #enqueue(
+    task: Waiting,
+    come: { readonly as: "fresh" | "returned"; readonly at?: Instant; readonly lostBy?: string },
+  ): void {
     const { id, sessionId, type, priority, wantedAgent } = task;
     if (this.#schedule.has(id)) return;
-    this.#schedule.add({ id, sessionId, type, priority, wantedAgent }, { at: this.#options.clock(), as });
+    const { as, at = this.#options.clock(), lostBy } = come;
+    this.#schedule.add({ id, sessionId, type, priority, wantedAgent }, { at, as });
     if (wantedAgent !== "" && !this.#live.has(wantedAgent)) this.#options.onAbsent(wantedAgent);
     const agent = this.#seats.bestFor(task, lostBy);
     if (agent !== undefined) this.#plan(agent);
@@ -303,7 +307,7 @@ export class HandingOut {
       if (!(error instanceof Failure)) throw error;
       if (error.kind !== "not_found") {
         await orAborted(Bun.sleep(againMs), signal);
-        this.#schedule.add(task, { at: this.#options.clock(), as: "returned" });
+        this.#enqueue(task, { as: "returned" });
       }
       this.#planFor(agentId);
     }

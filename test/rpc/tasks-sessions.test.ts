@@ -217,3 +217,18 @@ test("leases, waiting tasks, output and what came of it survive a server that is
   );
   expect(text.join("")).toBe("before after");
 }, 30_000);
+
+test("a task that has waited for long is before a more urgent one, also after a restart of the server", async () => {
+  const env = { BAAAHT_TASKS_AGEING: "1s" };
+  await using before = await startServer({ env });
+  const old = await execute(before.client, { priority: TaskPriority.LOW });
+  await Bun.sleep(1_000); // the time in question itself
+  await before.kill();
+  const { dataDir, socketPath } = before;
+  await using after = await startServer({ dataDir, socketPath, env });
+  const urgent = await execute(after.client, { priority: TaskPriority.NORMAL });
+  const { agentId } = await registerWorker(after.client, { seats: 1 });
+  const { pendingTasks } = await after.client.agent.heartbeat({ agentId });
+  expect(pendingTasks).toEqual([old]);
+  expect(await stateOf(after.client, urgent)).toBe(TaskState.QUEUED);
+}, 30_000);

@@ -32,6 +32,22 @@ describe("HandingOut.gone()", () => {
   });
 });
 
+describe("HandingOut.arrived()", () => {
+  test("gives a task that could not be leased to another agent when the first has gone", async () => {
+    const parts = startHandingOut({ mostWaiting: 1_500 });
+    const [first, other] = [parts.agent({ seats: 1 }), parts.agent({ seats: 1 })];
+    await parts.make(1);
+    parts.store.isFull = true;
+    parts.handing.arrived(first);
+    await parts.store.refusal;
+    parts.handing.arrived(other); // there is nothing for it while the first is to be tried again
+    parts.handing.gone(first.id, "it is gone");
+    parts.store.isFull = false;
+    await parts.idle();
+    expect(parts.handing.heldBy(other.id)).toHaveLength(1);
+  });
+});
+
 describe("HandingOut.hasRoom()", () => {
   test("goes on telling an agent of its tasks, in their order, whenever its line has room", async () => {
     const parts = startHandingOut({ mostWaiting: 1_000 });
