@@ -1,8 +1,7 @@
 import type { LiveTask } from "./live-task.ts";
-import type { Piece } from "./piece.ts";
 import type { RecordingReader } from "./recording.ts";
 import { isEnded, type TaskId } from "./task.ts";
-import type { TaskAnswer, WorkerResult } from "./task-frames.ts";
+import { outputAnswers, type TaskAnswer, type WorkerResult } from "./task-frames.ts";
 import type { TaskData } from "./task-rows.ts";
 
 /** What a caller's end needs of the rest. */
@@ -36,13 +35,7 @@ export class CallerEnd implements Disposable {
       if (!hasEnded && this.#statusCount !== live.statusCount) yield this.#status();
       const recorded = await this.#reader.read();
       if (recorded !== undefined) {
-        let { missing } = recorded;
-        for (const piece of recorded.pieces) {
-          yield { kind: "output", piece, missing };
-          missing = 0;
-        }
-        // There is nothing behind what is missing: an empty piece says so.
-        if (missing > 0) yield { kind: "output", piece: nothingAt(this.#reader.offset), missing };
+        yield* outputAnswers(recorded, this.#reader.offset);
         continue;
       }
       if (!hasEnded) {
@@ -81,10 +74,4 @@ export class CallerEnd implements Disposable {
     };
     return { kind: "complete", taskId: task.id, at, ...whole };
   }
-}
-
-/** A piece without a byte. */
-function nothingAt(offset: number): Piece {
-  const text = { stream: "", text: "", data: new Uint8Array(0), metadata: {} };
-  return { offset, size: 0, attempt: 0, isLast: false, ...text };
 }

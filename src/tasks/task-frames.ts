@@ -1,6 +1,7 @@
 import type { Instant } from "../events/event.ts";
 import type { Progress, Status } from "./live-task.ts";
 import type { Piece } from "./piece.ts";
+import type { Recorded } from "./recording.ts";
 import type { TaskError, TaskResult, TaskState } from "./task.ts";
 
 /** What a worker says came out: its result, and what it has of output. */
@@ -53,4 +54,24 @@ export type TaskAnswer =
 
 export function isWorkers(frame: TaskFrame): frame is WorkerFrame {
   return ["progress", "output", "status", "complete", "error"].includes(frame.kind);
+}
+
+/** What a reader is told of what it has read up to a byte: once, how much before it is missing. */
+export function* outputAnswers(
+  { pieces, missing }: Recorded,
+  end: number,
+): Generator<TaskAnswer, void, undefined> {
+  let untold = missing;
+  for (const piece of pieces) {
+    yield { kind: "output", piece, missing: untold };
+    untold = 0;
+  }
+  // There is nothing behind what is missing: an empty piece says so.
+  if (untold > 0) yield { kind: "output", piece: nothingAt(end), missing: untold };
+}
+
+/** A piece without a byte. */
+function nothingAt(offset: number): Piece {
+  const text = { stream: "", text: "", data: new Uint8Array(0), metadata: {} };
+  return { offset, size: 0, attempt: 0, isLast: false, ...text };
 }

@@ -8,7 +8,7 @@ import type { RecordingReader } from "./recording.ts";
 import type { Silences } from "./silences.ts";
 import { agentOf, holds, isEnded, isLeased, type Leased, type Task, type TaskId } from "./task.ts";
 import type { TaskChanges } from "./task-changes.ts";
-import type { TaskAnswer, WorkerFrame } from "./task-frames.ts";
+import { outputAnswers, type TaskAnswer, type WorkerFrame } from "./task-frames.ts";
 import { cutError, cutMap, cutText } from "./task-limits.ts";
 import { type TaskData, taskDataTable } from "./task-rows.ts";
 import { beginTask, completeTask, failAttempt, giveUpTask, holdTask, type TaskPolicy } from "./task-rules.ts";
@@ -127,7 +127,7 @@ export class WorkerStreamEnd implements WorkerEnd {
       }
       const recorded = await this.#input.read();
       if (recorded === undefined) return "more";
-      for (const piece of recorded.pieces) yield { kind: "output", piece, missing: recorded.missing };
+      yield* outputAnswers(recorded, this.#input.offset);
     }
   }
 

@@ -26,3 +26,34 @@ test("StreamTask() fails a task that would be tried again without all of its inp
   await using late = await openTask(client, { taskId, payload: { case: "input", value: {} } });
   expect(await late.nextOf("error")).toMatchObject({ code: "INPUT_NOT_KEPT" });
 });
+
+test("StreamTask() tells a worker once how much of the input it can't have again", async () => {
+  await using server = await startServer({ env: { BAAAHT_TASKS_MAX_INPUT_BYTES: "4KiB" } });
+  const { client } = server;
+  const { agentId, metadata } = await registerWorker(client);
+  const taskId = await execute(client, { agentId });
+  const beat = { case: "heartbeat", value: {} } as const;
+  const first = await openTask(client, { taskId, payload: beat }, { metadata });
+  await using caller = await openTask(client, { taskId, payload: { case: "input", value: {} } });
+  for (let part = 0; part < 10; part += 1) caller.input("x".repeat(1_024));
+  let read = 0;
+  while (read < 10_240) read += (await first.nextOf("output")).data.length;
+  await Bun.sleep(200); // what is kept is on the disk
+  caller.input("x");
+  await first.nextOf("output");
+  await first.cut();
+  for (const text of ["a", "b", "c"]) caller.input(text);
+  caller.send(beat);
+  while ((await caller.next())?.case !== "heartbeat"); // the server has taken all of it
+  await using again = await openTask(client, { taskId, payload: beat }, { metadata });
+  let got = 0;
+  let missing = 0;
+  for (let last = ""; last !== "c"; ) {
+    const { data, missingBytes } = await again.nextOf("output");
+    last = Buffer.from(data).toString();
+    got += data.length;
+    missing += Number(missingBytes);
+  }
+  expect(got + missing).toBe(10_244);
+  expect(missing).toBeGreaterThan(0);
+});

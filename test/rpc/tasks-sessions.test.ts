@@ -228,7 +228,8 @@ test("a task that has waited for long is before a more urgent one, also after a 
   await using after = await startServer({ dataDir, socketPath, env });
   const urgent = await execute(after.client, { priority: TaskPriority.NORMAL });
   const { agentId } = await registerWorker(after.client, { seats: 1 });
-  const { pendingTasks } = await after.client.agent.heartbeat({ agentId });
-  expect(pendingTasks).toEqual([old]);
+  await using line = await openLine(after.client, agentId);
+  const { payload } = await line.message();
+  expect(payload.case === "taskMessage" && payload.value.taskId).toBe(old);
   expect(await stateOf(after.client, urgent)).toBe(TaskState.QUEUED);
 }, 30_000);
