@@ -10,8 +10,8 @@ import { Schedule, type Waiting } from "./schedule.ts";
 import { type SeatedAgent, Seats } from "./seats.ts";
 import { agentOf, isLeased, type Leased, type Task, type TaskId } from "./task.ts";
 import { systemChange, type TaskChange, type TaskChanges } from "./task-changes.ts";
-import { cancelMessage, taskRequest } from "./task-messages.ts";
 import { failWithoutAgent, failWithoutInput, leaseTask, loseAttempt, type TaskPolicy } from "./task-rules.ts";
+import { Telling } from "./telling.ts";
 
 export interface HandingOutOptions {
   readonly changes: TaskChanges;
@@ -30,8 +30,6 @@ export interface HandingOutOptions {
 const againMs = 1_000;
 /** How many are handed out at the same time: an agent may have as many seats as there are tasks. */
 const leasesAtOnce = 1_024;
-/** How much an agent may be left to be told before it is not told that tasks are to be given up. */
-const mostUntold = 10_000;
 
 /** Which of the waiting tasks goes to which agent, and what becomes of those that an agent has. */
 export class HandingOut {
@@ -42,13 +40,7 @@ export class HandingOut {
   readonly #live = new Map<string, Agent>();
   /** The tasks that an agent has. */
   readonly #held = new Map<string, Map<TaskId, Task & { readonly life: Leased }>>();
-
-  /** Agents that have a line open. */
-  readonly #lines = new Set<string>();
-  /** Attempts whose agents have been told of them. */
-  readonly #told = new Map<TaskId, number>();
-  /** What agents are yet to be told because their lines were full, in its order. */
-  readonly #untold = new Map<string, Map<TaskId, "request" | AgentMessage>>();
+  readonly #telling: Telling;
 
   /** What tasks have to become whose agents are gone. */
   readonly #owed: OwedMoves;
@@ -58,6 +50,7 @@ export class HandingOut {
 
   constructor(options: HandingOutOptions) {
     this.#options = options;
+    this.#telling = new Telling(options.deliver);
     this.#owed = new OwedMoves(options.changes, options.background);
     this.#schedule = new Schedule(options.ageingMs);
   }
@@ -82,13 +75,12 @@ export class HandingOut {
 
   /** The agent that has a task has been told of it. */
   told(task: Task & { readonly life: Leased }): void {
-    this.#told.set(task.id, task.attempt);
-    this.#untold.get(task.life.agentId)?.delete(task.id);
+    this.#telling.told(task);
   }
 
   /** Whether the agent that has a task may know of it. */
-  isTold({ id, attempt }: Task): boolean {
-    return this.#told.get(id) === attempt;
+  isTold(task: Task): boolean {
+    return this.#telling.isTold(task);
   }
 
   /** The tasks that an agent has and has not begun. */
@@ -99,6 +91,11 @@ export class HandingOut {
   /** The tasks that an agent has. */
   heldBy(agentId: string): readonly (Task & { readonly life: Leased })[] {
     return [...(this.#held.get(agentId)?.values() ?? [])];
+  }
+
+  /** A task, if this agent has it. */
+  held(agentId: string, id: string): (Task & { readonly life: Leased }) | undefined {
+    return this.#held.get(agentId)?.get(id as TaskId); // what is none is held by nobody
   }
 
   /** How many tasks are with agents. */
@@ -167,49 +164,37 @@ export class HandingOut {
   seen(agentId: string): void {
     const agent = this.#live.get(agentId);
     if (agent === undefined || this.#seats.get(agentId) !== undefined) return;
-    this.#seats.arrived(agent, this.#lines.has(agentId));
+    this.#seats.arrived(agent, this.#telling.hasLine(agentId));
     this.#planFor(agentId);
   }
 
   lineOpened(agent: Agent): void {
     this.#live.set(agent.id, agent);
-    this.#lines.add(agent.id);
-    this.#untold.delete(agent.id);
+    this.#telling.lineOpened(agent.id);
     const seated = this.#seats.arrived(agent, true);
-    for (const task of this.pendingOf(agent.id)) this.#announce(task);
+    for (const task of this.pendingOf(agent.id)) this.#telling.announce(task);
     this.#plan(seated);
   }
 
   lineClosed(agentId: string): void {
-    this.#lines.delete(agentId);
-    this.#untold.delete(agentId);
+    this.#telling.lineClosed(agentId);
     this.doubted(agentId);
   }
 
   /** There may be room on an agent's line: it is told what it was not told yet. */
   hasRoom(agentId: string): void {
-    const untold = this.#untold.get(agentId);
-    if (untold === undefined) return;
-    for (const [id, what] of untold) {
-      const task = this.#held.get(agentId)?.get(id);
-      const message = what !== "request" ? what : task && taskRequest(task);
-      if (message !== undefined && this.#deliver(agentId, message) === "full") return;
-      untold.delete(id);
-      if (what === "request" && task !== undefined) this.told(task);
-    }
-    this.#untold.delete(agentId);
+    this.#telling.hasRoom(agentId, (id) => this.held(agentId, id));
   }
 
   /** It may be gone, unless it has a line: it is given nothing until it is seen again, and keeps what it has. */
   doubted(agentId: string): void {
-    if (!this.#lines.has(agentId)) this.#seats.left(agentId);
+    if (!this.#telling.hasLine(agentId)) this.#seats.left(agentId);
   }
 
   /** It is gone, and loses what it has. */
   gone(agentId: string, reason: string): void {
     this.#live.delete(agentId);
-    this.#lines.delete(agentId);
-    this.#untold.delete(agentId);
+    this.#telling.lineClosed(agentId);
     this.#seats.left(agentId);
     for (const task of this.heldBy(agentId)) this.lose(task, reason);
   }
@@ -334,13 +319,13 @@ export class HandingOut {
     this.#heldOf(agentId).set(task.id, task);
     // It may have gone while its task was being saved.
     if (!this.#live.has(agentId)) this.lose(task, `agent ${agentId} was gone before it heard of it`);
-    else this.#announce(task);
+    else this.#telling.announce(task);
   }
 
   #keep(before: Task & { readonly life: Leased }, after: Task & { readonly life: Leased }): void {
     this.#heldOf(after.life.agentId).set(after.id, after);
     if (before.life.cancel === null && after.life.cancel !== null) {
-      this.#tellCancel(after, { reason: after.life.cancel.reason, isForced: false });
+      this.#telling.cancel(after, { reason: after.life.cancel.reason, isForced: false });
     }
   }
 
@@ -348,52 +333,14 @@ export class HandingOut {
     const { agentId } = before.life;
     const held = this.#heldOf(agentId);
     held.delete(before.id);
-    this.#told.delete(before.id);
     if (held.size === 0) this.#held.delete(agentId);
     this.#seats.free(agentId);
     const { life } = after;
     // Its worker may still be at it, and knows nothing of the end.
     if (life.state === "cancelled" || life.state === "timeout") {
-      this.#tellCancel(before, { reason: life.error.message, isForced: true });
+      this.#telling.cancel(before, { reason: life.error.message, isForced: true });
     }
-    if (this.#untold.get(agentId)?.get(before.id) === "request") this.#untold.get(agentId)?.delete(before.id);
+    this.#telling.forget(before);
     this.#planFor(agentId);
-  }
-
-  #announce(task: Task & { readonly life: Leased }): void {
-    const { agentId } = task.life;
-    if (!this.#lines.has(agentId)) return;
-    const isFull = this.#untold.has(agentId) || this.#deliver(agentId, taskRequest(task)) === "full";
-    if (isFull) this.#tellLater(agentId, task.id, "request");
-    else this.told(task);
-  }
-
-  /** Tells an agent that a task is to be given up, if it was told of the task. */
-  #tellCancel(
-    task: Task & { readonly life: Leased },
-    cancel: { readonly reason: string; readonly isForced: boolean },
-  ): void {
-    const { agentId } = task.life;
-    if (!this.#lines.has(agentId) || this.#untold.get(agentId)?.get(task.id) === "request") return;
-    const message = cancelMessage(task, cancel);
-    if (this.#deliver(agentId, message) !== "full") return;
-    // Whoever reads no more of its line hears of it on the task's stream.
-    if ((this.#untold.get(agentId)?.size ?? 0) < mostUntold) this.#tellLater(agentId, task.id, message);
-  }
-
-  #tellLater(agentId: string, id: TaskId, what: "request" | AgentMessage): void {
-    const untold = this.#untold.get(agentId) ?? new Map<TaskId, "request" | AgentMessage>();
-    this.#untold.set(agentId, untold.set(id, what));
-  }
-
-  #deliver(agentId: string, message: AgentMessage): "delivered" | "full" | "refused" {
-    try {
-      this.#options.deliver(agentId, message);
-      return "delivered";
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      // One that has just gone is told of its tasks by its next line, or with its next beat.
-      return error.kind === "resource_exhausted" ? "full" : "refused";
-    }
   }
 }
