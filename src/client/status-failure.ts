@@ -65,6 +65,15 @@ export function failureOf(status: StatusObject, asked: Asked): Failure {
   }
 }
 
+/** The Failure that the server has put into a message: a code, its words, and the bytes of its details. */
+export function failureIn(end: {
+  readonly code: number;
+  readonly message: string;
+  readonly details: Uint8Array;
+}): Failure {
+  return new Failure(kindOfStatus(end.code), end.message, detailsIn(end.details));
+}
+
 /**
  * Whether grpc-js took a connection that went away for something else: HTTP/2 then ends each stream as if the server had
  * reset it, with no error or with CANCEL. (Our own cancels never come here; their callers are told at once.)
@@ -79,7 +88,10 @@ function lostInDisguise({ code, details }: StatusObject): boolean {
 
 function detailsOf(status: StatusObject): FailureDetails | undefined {
   const bytes = status.metadata.get("grpc-status-details-bin")[0];
-  if (!(bytes instanceof Uint8Array)) return undefined;
+  return bytes instanceof Uint8Array ? detailsIn(bytes) : undefined;
+}
+
+function detailsIn(bytes: Uint8Array): FailureDetails | undefined {
   const given = decoded(bytes);
   if (given === undefined) return undefined;
   const bad = find(given.details, BadRequestSchema);

@@ -25,6 +25,7 @@ import { sessionCalls } from "../rpc/session-calls.ts";
 import { statsCalls } from "../rpc/stats-calls.ts";
 import { type ServerFacts, statusCalls } from "../rpc/status-calls.ts";
 import { taskCalls } from "../rpc/task-calls.ts";
+import { strandCalls } from "../rpc/task-strands.ts";
 import type { Config } from "./config.ts";
 import type { Domain } from "./domain.ts";
 
@@ -81,10 +82,12 @@ export function addServices(
     ...messageStreamCalls({ ...domain, log }),
     ...status.orchestrator,
   });
+  const taskParts = { ...domain, ...limits, streams: domain.taskStreams, log, clock: facts.clock };
   add(AgentService, {
     ...agentCalls({ ...domain, ...limits, ...config.agents, log, clock: facts.clock }),
     ...lineCalls({ ...domain, ...limits, ...config.agents }),
-    ...taskCalls({ ...domain, ...limits, streams: domain.taskStreams, log, clock: facts.clock }),
+    ...taskCalls(taskParts),
+    ...strandCalls(taskParts),
     ...status.agent,
   });
   const { countStream } = facts;

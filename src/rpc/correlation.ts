@@ -8,6 +8,11 @@ export function correlationIdOf(metadata: Metadata): string {
   return given(metadata, CORRELATION_HEADER) ?? given(metadata, "x-request-id") ?? Bun.randomUUIDv7();
 }
 
+/** Likewise for what is not a call, and has no metadata. */
+export function correlationIdFrom(text: string): string {
+  return CORRELATION_ID.test(text) ? text : Bun.randomUUIDv7();
+}
+
 /** 1 to 128 printable ASCII characters, none of them a space at an end. */
 const CORRELATION_ID = /^[!-~](?:[ -~]{0,126}[!-~])?$/;
 

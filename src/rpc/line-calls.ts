@@ -1,15 +1,19 @@
 import type { AgentId } from "../agents/agent.ts";
+import { type AgentMessage, orchestrator } from "../agents/agent-message.ts";
 import type { LineInput, Lines } from "../agents/lines.ts";
 import type { LineOutput } from "../agents/outbox.ts";
 import type { Passing } from "../agents/passing.ts";
 import { invalid } from "../failure.ts";
 import type { AgentService, StreamAgentRequest } from "../gen/proto/agent/v1/agent_pb.ts";
+import type { Task } from "../tasks/task.ts";
 import type { TaskAgents } from "../tasks/task-agents.ts";
+import type { Tasks } from "../tasks/tasks.ts";
 import { type Beats, beatHeaders, presentedToken } from "./agent-headers.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Handlers } from "./handlers.ts";
 import { checkedKey } from "./session-calls.ts";
 import { agentMessageOf, toWireAgentMessage } from "./wire-agent-message.ts";
+import { toWireTask } from "./wire-task.ts";
 import { requiredId, timestamp } from "./wire-values.ts";
 
 export interface LineCallParts extends Beats {
@@ -19,11 +23,12 @@ export interface LineCallParts extends Beats {
   readonly maxKeyLength: number;
   /** What becomes of its tasks hears of an agent. */
   readonly taskAgents: TaskAgents;
+  readonly tasks: Tasks;
 }
 
 /** AgentService's calls that bring messages to agents. */
 export function lineCalls(parts: LineCallParts): Handlers<typeof AgentService> {
-  const { lines, passing, taskAgents } = parts;
+  const { lines, passing, taskAgents, tasks } = parts;
   const beats = beatHeaders(parts);
   return {
     sendMessage: async (request, call) => {
@@ -54,9 +59,26 @@ export function lineCalls(parts: LineCallParts): Handlers<typeof AgentService> {
           call.open(beats);
         },
       };
-      for await (const output of lines.serve(id, serving)) yield toWireOutput(output);
+      for await (const output of lines.serve(id, serving)) {
+        const task = output.kind === "message" ? requestedTask(output.message, taskAgents) : undefined;
+        yield toWireOutput(output, task && toWireTask(tasks.viewOf(task)));
+      }
     },
   };
+}
+
+/** The largest config, as JSON, that goes along with the message that tells of its task; UTF-16 units. */
+const mostConfig = 16_384;
+
+/** The task that a message of the server's tells an agent of, unless it is large. */
+function requestedTask(
+  { type, sourceId, targetId, payload }: AgentMessage,
+  taskAgents: TaskAgents,
+): Task | undefined {
+  if (type !== "task_request" || sourceId !== orchestrator || payload.kind !== "task") return undefined;
+  const task = taskAgents.held(targetId, payload.taskId);
+  if (task === undefined || task.config.inputDataBytes > 0) return undefined;
+  return JSON.stringify(task.config).length > mostConfig ? undefined : task;
 }
 
 /** What the frames of a line say; the first one may say nothing but whose line it is. */
@@ -89,10 +111,11 @@ function inputOf({ payload }: StreamAgentRequest): LineInput {
   }
 }
 
-function toWireOutput(output: LineOutput) {
+/** @param task goes along with the message that tells of it */
+function toWireOutput(output: LineOutput, task?: ReturnType<typeof toWireTask>) {
   const payload =
     output.kind === "heartbeat"
       ? { case: "heartbeat" as const, value: {} }
-      : { case: "message" as const, value: toWireAgentMessage(output.message) };
+      : { case: "message" as const, value: toWireAgentMessage(output.message, task) };
   return { payload };
 }

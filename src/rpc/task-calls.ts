@@ -1,7 +1,9 @@
+import type { Call as DomainCall } from "../call.ts";
 import type { EventLog } from "../events/log.ts";
 import { Failure, invalid } from "../failure.ts";
 import {
   type AgentService,
+  type ExecuteTaskRequest,
   type StreamTaskRequest,
   StreamTaskResponseSchema,
 } from "../gen/proto/agent/v1/agent_pb.ts";
@@ -21,12 +23,11 @@ import {
   askedTaskOf,
   taskFilterOf,
   taskFrameOf,
-  toWireError,
-  toWireResult,
+  toWireAnswer,
   toWireState,
   toWireTask,
 } from "./wire-task.ts";
-import { count32, requiredId, timestamp } from "./wire-values.ts";
+import { count32, requiredId } from "./wire-values.ts";
 
 export interface TaskCallParts {
   readonly tasks: Tasks;
@@ -45,11 +46,7 @@ const attemptHeader = "x-baaaht-attempt";
 export function taskCalls(parts: TaskCallParts): Handlers<typeof AgentService> {
   const { tasks, streams, log, clock, maxPageSize } = parts;
   return {
-    executeTask: async (request, call) => {
-      const asked = askedTaskOf(request, checkedKey(request.idempotencyKey, parts.maxKeyLength));
-      const task = await tasks.execute(asked, askedBy(call));
-      return { taskId: task.id, task: toWireTask(tasks.viewOf(task)) };
-    },
+    executeTask: (request, call) => accepted(parts, request, askedBy(call)),
 
     streamTask: async function* (requests, call) {
       const frames = requests[Symbol.asyncIterator]();
@@ -94,6 +91,16 @@ export function taskCalls(parts: TaskCallParts): Handlers<typeof AgentService> {
   };
 }
 
+/** Has a task accepted. Failures: as `Tasks.execute`; INVALID_ARGUMENT. */
+export async function accepted(parts: TaskCallParts, request: ExecuteTaskRequest, by: DomainCall) {
+  const { tasks, maxKeyLength } = parts;
+  const task = await tasks.execute(
+    askedTaskOf(request, checkedKey(request.idempotencyKey, maxKeyLength)),
+    by,
+  );
+  return { taskId: task.id, task: toWireTask(tasks.viewOf(task)) };
+}
+
 function attemptOf(call: Call): number | undefined {
   const text = call.metadata.get(attemptHeader);
   if (text === undefined) return undefined;
@@ -102,7 +109,7 @@ function attemptOf(call: Call): number | undefined {
   throw invalid("open the stream of a task", [{ field: attemptHeader, description }]);
 }
 
-function offsetOf(wire: bigint): number {
+export function offsetOf(wire: bigint): number {
   if (wire >= 0n && wire <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(wire);
   throw invalid("open the stream of a task", [
     { field: "offset", description: `is ${wire}, which is no place in any output` },
@@ -138,58 +145,21 @@ async function* resumable(
   call.onStalled = () => notRead(id, 0);
   for await (const answer of answers) {
     if (answer.kind === "output") call.onStalled = () => notRead(id, answer.piece.offset);
-    yield toWireAnswer(answer);
+    yield answer.kind === "output" && answer.missing === 0
+      ? encodedPiece(answer.piece)
+      : toWireAnswer(answer);
   }
 }
 
 /** A piece that several read is encoded once. */
 const encodings = new WeakMap<Piece, Encoded>();
 
-function toWireAnswer(answer: TaskAnswer): Answer<typeof StreamTaskResponseSchema> {
-  switch (answer.kind) {
-    case "output": {
-      const { piece, missing } = answer;
-      if (missing > 0) return { payload: outputOf(piece, missing) };
-      const known = encodings.get(piece) ?? encode(StreamTaskResponseSchema, { payload: outputOf(piece, 0) });
-      encodings.set(piece, known);
-      return known;
-    }
-    case "status": {
-      const { state, message, at } = answer;
-      return {
-        payload: { case: "status", value: { state: toWireState(state), message, timestamp: timestamp(at) } },
-      };
-    }
-    case "progress": {
-      const { progress, message, details } = answer;
-      return {
-        payload: { case: "progress", value: { percent: progress, message, details: { ...details } } },
-      };
-    }
-    case "complete": {
-      const { taskId, at } = answer;
-      return {
-        payload: {
-          case: "complete",
-          value: { taskId, result: toWireResult(answer), completedAt: timestamp(at) },
-        },
-      };
-    }
-    case "error":
-      return { payload: { case: "error", value: toWireError(answer.error) } };
-    case "heartbeat":
-      return { payload: { case: "heartbeat", value: {} } };
-  }
-}
-
-function outputOf(piece: Piece, missing: number) {
-  const { data, text, stream, offset, attempt, isLast, metadata } = piece;
-  const value = {
-    ...{ data, text, streamType: stream, attempt, end: isLast, metadata: { ...metadata } },
-    offset: BigInt(offset),
-    missingBytes: BigInt(missing),
-  };
-  return { case: "output" as const, value };
+function encodedPiece(piece: Piece): Encoded {
+  const known =
+    encodings.get(piece) ??
+    encode(StreamTaskResponseSchema, toWireAnswer({ kind: "output", piece, missing: 0 }));
+  encodings.set(piece, known);
+  return known;
 }
 
 function notRead(id: TaskId, offset: number): Failure {

@@ -12,6 +12,7 @@ import {
   type AgentMessageSchema,
   ControlCommandSchema,
   MessageTypeSchema,
+  type TaskSchema,
   TaskStateSchema,
   ControlCommand as WireCommand,
   type AgentMessage as WireMessage,
@@ -71,14 +72,18 @@ export function agentMessageOf(wire: WireMessage | undefined): AgentMessageDraft
   };
 }
 
-export function toWireAgentMessage(message: AgentMessage): MessageInitShape<typeof AgentMessageSchema> {
+/** @param task goes along with a message about it */
+export function toWireAgentMessage(
+  message: AgentMessage,
+  task?: MessageInitShape<typeof TaskSchema>,
+): MessageInitShape<typeof AgentMessageSchema> {
   return {
     id: message.id,
     type: wireTypes[message.type],
     timestamp: timestamp(message.at),
     sourceId: message.sourceId,
     targetId: message.targetId,
-    payload: toWirePayload(message.payload),
+    payload: toWirePayload(message.payload, task),
     metadata: { ...message.metadata, headers: { ...message.metadata.headers } },
   };
 }
@@ -115,13 +120,15 @@ function payloadOf(wire: WireMessage["payload"]): MessagePayload {
 
 function toWirePayload(
   payload: MessagePayload,
+  task: MessageInitShape<typeof TaskSchema> | undefined,
 ): NonNullable<MessageInitShape<typeof AgentMessageSchema>["payload"]> {
   switch (payload.kind) {
     case "none":
       return { case: undefined };
     case "task": {
       const { kind: _, state, ...rest } = payload;
-      return { case: "taskMessage", value: { ...rest, state: wireTaskStates[state] } };
+      const all = task === undefined ? {} : { task };
+      return { case: "taskMessage", value: { ...rest, state: wireTaskStates[state], ...all } };
     }
     case "control": {
       const { command, parameters } = payload;

@@ -4,6 +4,7 @@ import { invalid } from "../failure.ts";
 import {
   type ExecuteTaskRequest,
   type StreamTaskRequest,
+  type StreamTaskResponseSchema,
   type TaskErrorSchema,
   TaskPrioritySchema,
   type TaskResultSchema,
@@ -19,6 +20,7 @@ import {
   TaskType as WireType,
 } from "../gen/proto/agent/v1/agent_pb.ts";
 import type { AskedTask } from "../tasks/asked-task.ts";
+import type { Piece } from "../tasks/piece.ts";
 import {
   agentOf,
   isEnded,
@@ -29,7 +31,7 @@ import {
   type TaskState,
   type TaskType,
 } from "../tasks/task.ts";
-import type { TaskFrame, WorkerResult } from "../tasks/task-frames.ts";
+import type { TaskAnswer, TaskFrame, WorkerResult } from "../tasks/task-frames.ts";
 import { expiresAt } from "../tasks/task-rules.ts";
 import type { TaskFilter, TaskView } from "../tasks/tasks.ts";
 import { instantOf, knownEnum, requiredId, timestamp } from "./wire-values.ts";
@@ -136,12 +138,12 @@ export function toWireTask(view: TaskView): MessageInitShape<typeof TaskSchema> 
   };
 }
 
-export function toWireError(error: TaskError): MessageInitShape<typeof TaskErrorSchema> {
+function toWireError(error: TaskError): MessageInitShape<typeof TaskErrorSchema> {
   const { code, message, details, stackTrace, occurredAt } = error;
   return { code, message, details: [...details], stackTrace, occurredAt: timestamp(occurredAt) };
 }
 
-export function toWireResult(whole: WorkerResult): MessageInitShape<typeof TaskResultSchema> {
+function toWireResult(whole: WorkerResult): MessageInitShape<typeof TaskResultSchema> {
   const { result, outputData, outputText, errorText } = whole;
   return {
     exitCode: result.exitCode,
@@ -186,6 +188,49 @@ export function taskFrameOf({ payload }: StreamTaskRequest, now: number): TaskFr
     case "errorMsg":
       return { kind: "error", error: errorOf(payload.value, now) };
   }
+}
+
+/** What a stream of a task says to its client. */
+export function toWireAnswer(answer: TaskAnswer): MessageInitShape<typeof StreamTaskResponseSchema> {
+  switch (answer.kind) {
+    case "output":
+      return { payload: outputOf(answer.piece, answer.missing) };
+    case "status": {
+      const { state, message, at } = answer;
+      return {
+        payload: { case: "status", value: { state: toWireState(state), message, timestamp: timestamp(at) } },
+      };
+    }
+    case "progress": {
+      const { progress, message, details } = answer;
+      return {
+        payload: { case: "progress", value: { percent: progress, message, details: { ...details } } },
+      };
+    }
+    case "complete": {
+      const { taskId, at } = answer;
+      return {
+        payload: {
+          case: "complete",
+          value: { taskId, result: toWireResult(answer), completedAt: timestamp(at) },
+        },
+      };
+    }
+    case "error":
+      return { payload: { case: "error", value: toWireError(answer.error) } };
+    case "heartbeat":
+      return { payload: { case: "heartbeat", value: {} } };
+  }
+}
+
+function outputOf(piece: Piece, missing: number) {
+  const { data, text, stream, offset, attempt, isLast, metadata } = piece;
+  const value = {
+    ...{ data, text, streamType: stream, attempt, end: isLast, metadata: { ...metadata } },
+    offset: BigInt(offset),
+    missingBytes: BigInt(missing),
+  };
+  return { case: "output" as const, value };
 }
 
 /** Milliseconds of a time that a worker gave; what no clock can show counts as not given. */

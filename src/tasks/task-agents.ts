@@ -3,6 +3,7 @@ import type { AgentChange, Agents } from "../agents/agents.ts";
 import type { Background } from "../background.ts";
 import type { HandingOut } from "./handing-out.ts";
 import type { Silences } from "./silences.ts";
+import type { Task } from "./task.ts";
 import { systemChange, type TaskChanges } from "./task-changes.ts";
 import { beginTask, type TaskPolicy } from "./task-rules.ts";
 
@@ -12,6 +13,8 @@ export interface TaskAgents {
   pendingFor(agentId: string): readonly string[];
   /** The tasks that an agent has. */
   heldBy(agentId: string): readonly string[];
+  /** A task, if an agent has it. */
+  held(agentId: string, taskId: string): Task | undefined;
   /** A process has spoken as an agent. */
   heardFrom(agentId: string, pid: number | undefined): void;
   /** The process that last spoke as an agent. */
@@ -70,6 +73,7 @@ export function taskAgents(parts: {
         return task.id;
       });
     },
+    held: (agentId, taskId) => handing.held(agentId, taskId),
     heldBy: (agentId) => handing.heldBy(agentId).map(({ id }) => id),
     heardFrom(agentId, pid) {
       if (pid !== undefined && agents.isLive(agentId as AgentId)) pids.set(agentId, pid); // what is no agent's id is not live
