@@ -14,6 +14,10 @@ export class SentOutput {
   #end = 0;
   #start = 0;
 
+  get isEmpty(): boolean {
+    return this.#end === 0;
+  }
+
   add(piece: Piece): void {
     this.#pieces.push(piece);
     this.#end += piece.data.byteLength;

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "../client/client.ts";
+import type { TaskStrands } from "../client/task-strands.ts";
 import { abortFailure, Failure } from "../failure.ts";
 import {
   type Task,
@@ -19,7 +20,10 @@ export interface TaskAtWorkOptions {
   readonly taskId: string;
   /** As the server has named it; empty where it did not. */
   readonly attempt: string;
+  /** As it came with that; undefined: it has to be asked for. */
+  readonly task: Task | undefined;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly strands: TaskStrands;
   readonly run: RunTask;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
@@ -60,8 +64,9 @@ export class TaskAtWork {
   constructor(client: Client, options: TaskAtWorkOptions) {
     this.#client = client;
     this.#options = options;
-    const { taskId, attempt, metadata } = options;
-    this.#stream = new TaskStream(client, { taskId, attempt, metadata, told: (end) => this.end(end) });
+    const { taskId, attempt, metadata, strands } = options;
+    const told = (end: TaskEnded) => this.end(end);
+    this.#stream = new TaskStream(client, { taskId, attempt, metadata, strands, told });
   }
 
   /** The attempt, as the server has named it; empty where it did not. */
@@ -118,7 +123,8 @@ export class TaskAtWork {
 
   /** What is to be done, once the server has this worker do it. */
   async #begin(): Promise<Task | TaskEnded> {
-    const { taskId, metadata } = this.#options;
+    const { taskId, task: given, metadata } = this.#options;
+    if (given !== undefined) return given;
     const read = this.#client.agent.getTaskStatus({ taskId }, { signal: this.#work.signal, metadata });
     try {
       const [{ task }] = await Promise.all([read, this.#stream.opened]);

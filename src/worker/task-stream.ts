@@ -1,8 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Answers } from "../client/answers.ts";
 import { backoffMs, pause } from "../client/backoff.ts";
 import type { Headers } from "../client/call-options.ts";
 import type { Client } from "../client/client.ts";
-import { Failure } from "../failure.ts";
+import { isBeyondStrands } from "../client/task-strand.ts";
+import type { TaskStrands } from "../client/task-strands.ts";
+import { abortFailure, Failure } from "../failure.ts";
 import {
   type StreamTaskRequestSchema,
   type StreamTaskResponse,
@@ -24,6 +27,8 @@ export interface TaskStreamOptions {
   readonly attempt: string;
   /** Of the call, so that the server knows whose stream it is. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Where tasks that have little to say need no call of their own. */
+  readonly strands: TaskStrands;
   /** Told at once when the server says that the task has ended; perhaps again when that is hurried. */
   readonly told: (end: TaskEnded) => void;
 }
@@ -36,6 +41,9 @@ export class TaskStream {
   readonly #taskId: string;
   readonly #metadata: Readonly<Record<string, string>>;
   readonly #told: (end: TaskEnded) => void;
+  readonly #strands: TaskStrands;
+  /** Whether it has a call of its own. */
+  #isAlone = false;
   readonly #outgoing = new Outgoing<Frame>();
   readonly #sent = new SentOutput();
   /** The attempt that this is, once it is known; a stream that comes back says that it is the same. */
@@ -50,6 +58,7 @@ export class TaskStream {
     this.#metadata = of.metadata;
     this.#attempt = of.attempt;
     this.#told = of.told;
+    this.#strands = of.strands;
     this.#opened.promise.catch(() => undefined); // whoever does not wait for it learns the same from follow()
   }
 
@@ -109,6 +118,10 @@ export class TaskStream {
           this.#opened.resolve();
         });
       } catch (error) {
+        if (!this.#isAlone && isBeyondStrands(error) && !signal.aborted) {
+          this.#isAlone = true;
+          continue;
+        }
         if (Failure.from(error)?.kind !== "unavailable" || signal.aborted) throw error;
         failures += 1;
         const maxMs = this.#client.reconnect.intervalMs;
@@ -120,11 +133,7 @@ export class TaskStream {
   async #connection(signal: AbortSignal, opened: () => void): Promise<void> {
     const headers = Promise.withResolvers<Headers>();
     headers.promise.catch(() => undefined); // the frames may never have come to need them
-    await using answers = this.#client.agent.streamTask(this.#frames(headers.promise), {
-      signal,
-      metadata: { ...this.#metadata, ...(this.#attempt !== "" && { [ATTEMPT_HEADER]: this.#attempt }) },
-      waitForReady: false, // the pauses between attempts are ours
-    });
+    await using answers = this.#begin(headers.promise, signal);
     answers.started().then(headers.resolve, headers.reject);
     this.#attempt ||= (await headers.promise).get(ATTEMPT_HEADER) ?? "";
     opened();
@@ -143,13 +152,33 @@ export class TaskStream {
     }
   }
 
-  /** For one connection: who it is, what of the output the server has missed, then what is new. */
-  async *#frames(headers: Promise<Headers>): AsyncGenerator<Frame, void, undefined> {
+  /** One call of its own, or a strand of the call that short tasks share. */
+  #begin(headers: Promise<Headers>, signal: AbortSignal): Answers<StreamTaskResponse> {
+    const taskId = this.#taskId;
     const offset = BigInt(this.#inputBytes);
-    yield { taskId: this.#taskId, offset, payload: { case: "heartbeat", value: {} } };
-    const got = (await headers).get(OUTPUT_BYTES_HEADER);
-    if (got !== undefined) {
-      for (const piece of this.#sent.behind(Number(got))) yield outputFrame(piece);
+    this.#isAlone ||= this.#attempt === "" || this.#strands.served === "no";
+    if (this.#isAlone) {
+      const first: Frame = { taskId, offset, payload: { case: "heartbeat", value: {} } };
+      return this.#client.agent.streamTask(this.#frames(headers, first), {
+        signal,
+        metadata: { ...this.#metadata, ...(this.#attempt !== "" && { [ATTEMPT_HEADER]: this.#attempt }) },
+        waitForReady: false, // the pauses between attempts are ours
+      });
+    }
+    const strand = this.#strands.open({ taskId, offset, attempt: Number(this.#attempt) });
+    signal.addEventListener("abort", () => strand.leave(abortFailure(signal)), { once: true });
+    void strand.sendAll(this.#frames(headers));
+    return strand;
+  }
+
+  /** For one connection: who it is, what of the output the server has missed, then what is new. */
+  async *#frames(headers: Promise<Headers>, first?: Frame): AsyncGenerator<Frame, void, undefined> {
+    if (first !== undefined) yield first;
+    // Before anything was sent there is nothing that could be missed, and what goes to a server that does not know of
+    // strands is.
+    if (!this.#sent.isEmpty || this.#strands.served !== "yes") {
+      const got = (await headers).get(OUTPUT_BYTES_HEADER);
+      if (got !== undefined) for (const piece of this.#sent.behind(Number(got))) yield outputFrame(piece);
     }
     yield* this.#outgoing.connection();
   }

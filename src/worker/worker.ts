@@ -4,6 +4,7 @@ import { holdLine } from "../client/agent-line.ts";
 import { pause } from "../client/backoff.ts";
 import type { Headers } from "../client/call-options.ts";
 import type { Client } from "../client/client.ts";
+import { TaskStrands } from "../client/task-strands.ts";
 import { Failure } from "../failure.ts";
 import {
   type AgentMessage,
@@ -11,6 +12,7 @@ import {
   ControlCommand,
   type ControlMessage,
   MessageType,
+  type Task,
 } from "../gen/proto/agent/v1/agent_pb.ts";
 import { orAborted } from "../or-aborted.ts";
 import { type RunTask, TaskEnded } from "./running-task.ts";
@@ -96,6 +98,8 @@ const LEAVE_MS = 5_000;
 interface Given {
   readonly taskId: string;
   readonly attempt: string;
+  /** All of it, where the server has sent it along. */
+  readonly task?: Task | undefined;
 }
 
 class Worker {
@@ -105,6 +109,7 @@ class Worker {
   /** Attempts that came while one before at the same task is still being put away. */
   readonly #again = new Map<string, Given>();
   readonly #identity: AgentIdentity;
+  readonly #strands: TaskStrands;
   /** Aborts when the server, or another agent, tells this one to stop. */
   readonly #shutdown = new AbortController();
   /** Aborts when no more tasks are taken. */
@@ -133,10 +138,12 @@ class Worker {
       lost: ({ message }, againInMs) => this.#tell({ what: "interrupted", why: message, againInMs }),
       onTrailers: (trailers) => this.#heedInterval(trailers),
     });
+    this.#strands = new TaskStrands(options.client, () => this.#identity.metadata);
     this.#drainSignal = AbortSignal.any([options.signal, this.#shutdown.signal]);
   }
 
   async run(): Promise<void> {
+    await using _strands = this.#strands;
     const signal = this.#drainSignal;
     const over = new AbortController(); // the end of line and heartbeats, after the drain
     const serving = this.#serve(over.signal);
@@ -211,7 +218,8 @@ class Worker {
 
   #hear({ type, payload, metadata }: AgentMessage): void {
     if (type === MessageType.TASK_REQUEST && payload.case === "taskMessage") {
-      this.#take({ taskId: payload.value.taskId, attempt: metadata?.headers.attempt ?? "" });
+      const { taskId, task } = payload.value;
+      this.#take({ taskId, attempt: metadata?.headers.attempt ?? "", task });
     } else if (payload.case === "controlMessage") {
       this.#obey(payload.value);
     }
@@ -227,7 +235,7 @@ class Worker {
 
   #take(given: Given): void {
     if (this.#drainSignal.aborted) return;
-    const { taskId, attempt } = given;
+    const { taskId, attempt, task: all } = given;
     const before = this.#atWork.get(taskId);
     if (before !== undefined) {
       if (attempt !== "" && attempt !== before.task.attempt) this.#again.set(taskId, given);
@@ -237,7 +245,9 @@ class Worker {
     const task = new TaskAtWork(this.#client, {
       taskId,
       attempt,
+      task: all,
       metadata: this.#identity.metadata,
+      strands: this.#strands,
       run,
       clock: Date.now,
     });
