@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Client } from "../src/client/client.ts";
+import type { TaskStrands } from "../src/client/task-strands.ts";
 import { TaskType } from "../src/gen/proto/agent/v1/agent_pb.ts";
 import type { TestServer } from "../test/server.ts";
 import { type BareProgram, startBare } from "./bare-program.ts";
@@ -22,6 +23,18 @@ export async function execute(
   const config = { command, arguments: [...words], maxRetries: 10n };
   const { taskId } = await client.agent.executeTask({ type: TaskType.CUSTOM, config });
   return taskId;
+}
+
+/** Has a task accepted and done by the way that costs least: one strand of a stream that all of a caller's tasks share. */
+export async function run(strands: TaskStrands, command: string): Promise<void> {
+  const strand = strands.execute({ type: TaskType.CUSTOM, config: { command, maxRetries: 10n } });
+  await strand.accepted;
+  let isDone = false;
+  for await (const { payload } of strand) {
+    if (payload.case === "error") throw new Error(payload.value.message);
+    isDone ||= payload.case === "complete";
+  }
+  if (!isDone) throw new Error("a task's strand has ended, and it does not say how the task did");
 }
 
 /** Reads what a task's callers are told until it has ended, or `isEnough` of its output; gives how many bytes that was. */
