@@ -54,6 +54,8 @@ export class AnswerStream
   }
 
   async return(): Promise<IteratorResult<MessageShape<DescMessage>>> {
+    // Behind the last message comes the end; heard, it saves the connection for the next stream.
+    if (!this.#wire.ended) await new Promise((resolve) => setImmediate(resolve));
     this.#wire.cancel(
       new Failure("cancelled", `Cannot read on in ${this.#method.name}: its reader has left`),
     );
