@@ -323,6 +323,8 @@ export interface ExecSpec {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly size?: { readonly columns: number; readonly rows: number };
+  /** The command does not begin before this has resolved, and not at all when it rejects: with that `exec` fails. */
+  readonly after?: Promise<unknown>;
 }
 
 /** The reason in a Failure of `exec` when the command may have begun all the same. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Failure } from "../../src/failure.ts";
 import type { RuntimeId } from "../../src/runtime/runtime.ts";
 import { all, bytes, failure, finish, readUntil, SET_UP_MS, type Subject, soon } from "./runtime-subject.ts";
 
@@ -55,6 +56,28 @@ function running(subject: Subject, container: () => RuntimeId): void {
   test("exec() in a container that does not run is FAILED_PRECONDITION", async () => {
     const ended = await subject.ran(subject.script("true"));
     expect((await failure(subject.exec(ended, ["true"]))).kind).toBe("failed_precondition");
+  });
+
+  test("exec() begins nothing before what it is to come after", async () => {
+    const before = Promise.withResolvers<void>();
+    const starting = subject.exec(container(), ["touch", "/tmp/after"], { after: before.promise });
+    await subject.run(container(), ["true"]);
+    expect(await subject.runtime.stat(container(), "/tmp/after", soon())).toBe(undefined);
+    before.resolve();
+    await using exec = await starting;
+    expect(await finish(exec)).toMatchObject({ outcome: { kind: "exited", code: 0 } });
+    expect(await subject.runtime.stat(container(), "/tmp/after", soon())).toMatchObject({ kind: "file" });
+  });
+
+  test("exec() fails with what it was to come after, and begins nothing", async () => {
+    const before = Promise.withResolvers<void>();
+    before.promise.catch(() => {}); // whether exec() waits for it already or not
+    const starting = failure(subject.exec(container(), ["touch", "/tmp/never"], { after: before.promise }));
+    const why = new Failure("resource_exhausted", "Cannot save the change: the disk is full");
+    before.reject(why);
+    expect(await starting).toBe(why);
+    await subject.run(container(), ["true"]);
+    expect(await subject.runtime.stat(container(), "/tmp/never", soon())).toBe(undefined);
   });
 
   test("output keeps order over thousands of lines", async () => {

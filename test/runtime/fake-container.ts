@@ -105,6 +105,7 @@ export class FakeContainer {
       tty: spec.tty ?? false,
       isFirst: !spec.init,
       outOfMemory: () => this.outOfMemory(),
+      touch: (path) => this.files.touch(path),
       write: async (stream, data) => this.#log(stream, data),
     });
     this.process = process;

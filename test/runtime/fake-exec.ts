@@ -46,6 +46,7 @@ export class FakeExec implements Exec {
         tty: spec.tty,
         isFirst: false,
         outOfMemory: () => container.outOfMemory(),
+        touch: (path) => container.files.touch(path),
         write: (stream, data, signal) => this.#offer({ stream, data }, signal),
       },
       spec.size,

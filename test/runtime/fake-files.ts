@@ -38,6 +38,12 @@ export class FakeFiles {
     };
   }
 
+  /** Makes an empty file in a folder that is there. */
+  touch(path: string): void {
+    const place = posix.resolve("/", path);
+    this.#nodes.set(place, { ...FOLDER, kind: "file", mode: 0o644, modifiedAt: Date.now() });
+  }
+
   async unpack(
     { path, overwrite }: CopyInto,
     archive: AsyncIterable<Uint8Array>,

@@ -13,6 +13,7 @@ export interface ProcessSpec {
   readonly write: (stream: "stdout" | "stderr", data: Uint8Array, signal: AbortSignal) => Promise<void>;
   /** Told that a program wants all memory; false when it can have it. */
   readonly outOfMemory: () => boolean;
+  readonly touch: (path: string) => void;
 }
 
 export interface WindowSize {
@@ -80,13 +81,14 @@ export class FakeProcess {
   }
 
   #world(): ShellWorld {
-    const { env, workingDir, user, tty, write, outOfMemory } = this.#spec;
+    const { env, workingDir, user, tty, write, outOfMemory, touch } = this.#spec;
     const { signal } = this.#killed;
     return {
       env,
       workingDir: workingDir === "" ? "/" : workingDir,
       user,
       outOfMemory,
+      touch,
       write: async (stream, data) => {
         await unlessAborted(this.#frozen.promise, signal);
         await write(tty ? "stdout" : stream, tty ? withReturns(data) : data, signal);

@@ -330,6 +330,7 @@ export class FakeRuntime implements Runtime {
   async exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec> {
     const doing = `run a command in ${named(id)}`;
     await this.#enter("exec", doing, signal);
+    await spec.after;
     const container = this.#find(id, doing);
     if (container.state !== "running") throw refused(doing, `it is ${container.state}`);
     const { process } = container;

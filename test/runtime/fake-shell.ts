@@ -8,6 +8,8 @@ export interface ShellWorld {
   readonly write: (stream: "stdout" | "stderr", data: Uint8Array) => Promise<void>;
   /** Whether a program that wants all memory is killed for it. */
   readonly outOfMemory: () => boolean;
+  /** Makes an empty file. */
+  readonly touch: (path: string) => void;
   /** The next bytes of stdin, `undefined` at its end. */
   readonly read: () => Promise<Uint8Array | undefined>;
   readonly unread: (data: Uint8Array) => void;
@@ -33,6 +35,7 @@ const PROGRAMS = [
   "yes",
   "stty",
   "printenv",
+  "touch",
   "tail",
   "env",
 ];
@@ -177,6 +180,9 @@ async function runSimple(
       return world.env[args[0] ?? ""] === undefined ? 1 : await say(world.env[args[0] ?? ""] ?? "");
     case "tail": // of /dev/zero alone: it keeps all that it reads for a line's end that never comes
       return world.outOfMemory() ? 137 : 1;
+    case "touch":
+      world.touch(args[0] ?? "");
+      return 0;
     case "env":
       for (const [name, value] of Object.entries(world.env)) await say(`${name}=${value}`);
       return 0;

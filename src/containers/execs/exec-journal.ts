@@ -28,7 +28,8 @@ export class ExecJournal {
     this.#clock = parts.clock;
   }
 
-  async begin(container: Container, start: ExecStart, call: Call): Promise<Exec> {
+  /** A command's row, and when it is written. */
+  begin(container: Container, start: ExecStart, call: Call): { row: Exec; written: Promise<void> } {
     const open: Exec = {
       id: Bun.randomUUIDv7() as ExecId, // this is where exec ids are made
       containerId: container.id,
@@ -44,18 +45,15 @@ export class ExecJournal {
     const { actor, correlationId } = call;
     const event = { source: callSource, at: open.startedAt, actor, correlationId, data };
     this.#open.add(open.id);
-    try {
-      return await this.#store.change(
-        { session: { table: sessionTable, key: container.sessionId } },
-        ({ session }) => {
-          const started = containerEvent({ ...container, session }, { type: "exec_started", ...event });
-          return changed(open, [put(execTable, open)], [started]);
-        },
-      );
-    } catch (error) {
-      this.#open.delete(open.id);
-      throw error;
-    }
+    const written = this.#store.change(
+      { session: { table: sessionTable, key: container.sessionId } },
+      ({ session }) => {
+        const started = containerEvent({ ...container, session }, { type: "exec_started", ...event });
+        return changed(undefined, [put(execTable, open)], [started]);
+      },
+    );
+    written.catch(() => this.#open.delete(open.id));
+    return { row: open, written };
   }
 
   /**

@@ -194,17 +194,19 @@ export class Execs {
     this.#running += 1;
     const ending = endings.watch(container.id);
     try {
-      await touchIfPossible(touch(container.sessionId));
+      const touched = touchIfPossible(touch(container.sessionId));
       if (call.signal.aborted) throw abortFailure(call.signal);
       // The intent first: what runs in a container is in the log, whatever becomes of this server.
-      const row = await this.#journal.begin(container, start, call);
+      const { row, written } = this.#journal.begin(container, start, call);
       const process = await startProcess(this.#parts, {
         journal: this.#journal,
         runtimeId,
         row,
+        written,
         start: commandIn(container, start),
         call,
       });
+      await touched;
       const exec = new LiveExec({
         parts: this.#parts,
         journal: this.#journal,

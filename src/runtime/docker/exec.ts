@@ -40,6 +40,7 @@ async function start(
     z.object({ Id: z.string() }),
     signal,
   );
+  await spec.after;
   const path = `/exec/${created.Id}`;
   const body = { Detach: false, Tty: spec.tty };
   const socket = await engine.hijack({ doing, method: "POST", path: `${path}/start`, body }, signal);

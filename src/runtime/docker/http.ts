@@ -37,7 +37,7 @@ const MAX_IDLE = 16;
 export class HttpClient {
   readonly #endpoint: Endpoint;
   readonly #host: string;
-  readonly #open = new Set<Socket>();
+  readonly #sockets = new Set<Socket>();
   #idle: HttpConnection[] = [];
 
   constructor(endpoint: Endpoint) {
@@ -62,6 +62,8 @@ export class HttpClient {
     return await untilAnswered(connection, signal, async () => {
       const sending = this.#send(connection, request, { connection: "Upgrade", upgrade: "tcp" });
       const answer = await this.#answer(connection, request, sending);
+      // What is asked next finds a connection again, made while this one's command runs.
+      if (this.#idle.length === 0) this.#giveBack(this.#open());
       // Engines that do not know of upgrades begin with the bytes at once.
       if (answer.status !== SWITCHED && answer.status !== OK) throw await refusal(answer);
       return connection.release();
@@ -70,7 +72,7 @@ export class HttpClient {
 
   /** Closes all connections; what is under way ends. */
   close(): void {
-    for (const socket of this.#open) socket.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #take(): HttpConnection {
@@ -81,18 +83,25 @@ export class HttpClient {
       }
       idle.destroy();
     }
+    return this.#open();
+  }
+
+  #open(): HttpConnection {
     const connection = new HttpConnection(this.#endpoint);
     const { socket } = connection;
-    this.#open.add(socket);
+    this.#sockets.add(socket);
     socket.once("close", () => {
-      this.#open.delete(socket);
+      this.#sockets.delete(socket);
       this.#idle = this.#idle.filter((idle) => idle !== connection);
     });
     return connection;
   }
 
   #giveBack(connection: HttpConnection): void {
-    if (!connection.isFresh || this.#idle.length >= MAX_IDLE) return connection.destroy();
+    if (!connection.isFresh || this.#idle.length >= MAX_IDLE) {
+      connection.destroy();
+      return;
+    }
     connection.socket.unref();
     this.#idle.push(connection);
   }

@@ -59,6 +59,7 @@ export class Inits implements AsyncDisposable {
   /** As Runtime.exec: over the container's init where it can, which is what a plain command of the container's user is. */
   async exec(id: RuntimeId, spec: ExecSpec, signal: AbortSignal): Promise<Exec> {
     const link = spec.user === "" ? this.#links.get(id) : undefined;
+    if (link?.isOpen) await spec.after;
     const quick = link?.isOpen ? await link.start(spec, signal) : undefined;
     if (quick !== undefined) return quick;
     const exec = await this.#exec(id, spec, signal);

@@ -144,9 +144,12 @@ describe("run()", () => {
     const { store } = subject;
     const change = store.change;
     store.change = () => Promise.reject(new Failure("resource_exhausted", "Cannot write: the disk is full"));
-    expect((await thrown(() => subject.run({ command: ENDLESS }))).kind).toBe("resource_exhausted");
+    const refused = await thrown(() => subject.run({ command: ["touch", "/tmp/begun"] }));
+    expect(refused.kind).toBe("resource_exhausted");
     store.change = change;
-    expect(subject.runtime.calls.get("exec")).toBeUndefined();
+    await subject.run({ command: ["true"] });
+    const signal = AbortSignal.timeout(5_000);
+    expect(await subject.runtime.stat(engineName(subject.id), "/tmp/begun", signal)).toBeUndefined();
     expect(subject.execs.running).toBe(0);
   });
 
