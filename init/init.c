@@ -15,6 +15,7 @@
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/prctl.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/signal.h>
 #include <linux/socket.h>
@@ -39,7 +40,8 @@ enum { /* from the server */
     RESIZE = 4,      /* columns, rows: 16 bits each */
     SIGNAL = 5,      /* number: 8 bits; for the command's process group */
     CREDIT = 6,      /* 32 bits: so many more bytes of output may come */
-    CLAIM = 7        /* words as below, for the process that holds the container */
+    CLAIM = 7,       /* words as below, for the process that holds the container */
+    LET_GO = 8       /* the claimed command may end, see ENDING */
 };
 enum { /* to the server */
     HELLO = 64,        /* PROTOCOL: 32 bits */
@@ -52,7 +54,8 @@ enum { /* to the server */
     STDIN_CREDIT = 71, /* 32 bits: so many more bytes of input may come */
     CLAIMED = 72,      /* the holding process has become the command */
     NOT_CLAIMED = 73,  /* errno: 32 bits; the container is of no use any more */
-    CLAIMING = 74      /* it becomes the command now, unless NOT_CLAIMED follows: one that ends at once leaves nobody to say more */
+    CLAIMING = 74,     /* it becomes the command now, unless NOT_CLAIMED follows: one that ends at once leaves nobody to say more */
+    ENDING = 75        /* the claimed command has ended, but for its last step, which it takes at LET_GO or after HELD */
 };
 enum { FLAG_TTY = 1, FLAG_STDIN = 2 };
 
@@ -64,6 +67,9 @@ enum { FLAG_TTY = 1, FLAG_STDIN = 2 };
 #define MAX_FRAME (1 << 23)
 /* How long output may come after its command has ended, of a child that it has left, in milliseconds: as engines have it. */
 #define LINGER 2000
+/* How soon the command of a claim has to end for its end to be held, and how long it then is, in milliseconds. */
+#define SOON 400
+#define HELD 1000
 
 /* ---- the kernel ---- */
 
@@ -152,6 +158,7 @@ static u8 *pages(ulong n) {
 static void give_back(u8 *at, ulong n) {
     if (at) CALL(__NR_munmap, at, n, 0, 0, 0, 0);
 }
+static long fork(void) { return CALL(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0, 0); }
 static void signal_mask(ulong mask) {
     CALL(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &mask, 0, 8, 0, 0);
 }
@@ -286,6 +293,14 @@ static long hold_address(struct sockaddr_un *address) {
     return (long)(sizeof address->sun_family + sizeof name);
 }
 
+/* Where the kernel lets processes trace none but their own children, the one at the other end may trace this one. */
+static void let_keep(int from) {
+    struct { int pid; u32 uid, gid; } peer = {0, 0, 0};
+    u32 size = sizeof peer;
+    if (CALL(__NR_getsockopt, from, 1 /* SOL_SOCKET */, 17 /* SO_PEERCRED */, &peer, &size, 0) == 0 && peer.pid > 0)
+        CALL(__NR_prctl, PR_SET_PTRACER, peer.pid, 0, 0, 0, 0);
+}
+
 static int hold(void) {
     struct sockaddr_un address;
     long size = hold_address(&address);
@@ -296,6 +311,7 @@ static int hold(void) {
     while (from == -EINTR);
     if (from < 0) return 125;
     CALL(__NR_close, at, 0, 0, 0, 0, 0);
+    let_keep(from);
     u8 head[4], answer[4];
     if (read_all(from, head, 4) < 0) return 125;
     ulong n = get32(head);
@@ -448,7 +464,7 @@ static void start(u32 id, u8 *body, ulong n) {
     if (!error) error = (int)-CALL(__NR_pipe2, status, O_CLOEXEC, 0, 0, 0, 0);
     long pid = 0;
     if (!error) {
-        pid = CALL(__NR_clone, 17 /* SIGCHLD: a plain fork */, 0, 0, 0, 0, 0);
+        pid = fork();
         if (pid == 0) run_child(&words, theirs, is_tty, status[1]);
         if (pid < 0) error = (int)-pid;
     }
@@ -502,6 +518,70 @@ static void take_input(struct job *job, const u8 *body, ulong n) {
     feed(job);
 }
 
+/* ---- keep ---- */
+
+/* What holds up the end of a claimed command: its process, and where that tells that the command has come to its end. */
+static struct { int pid, told; } keeper = {0, -1};
+
+static void release_after(long ms) {
+    long at[4] = {0, 0, ms / 1000, ms % 1000 * 1000};
+    CALL(__NR_setitimer, 0 /* real time */, at, 0, 0, 0, 0); /* its signal ends this process */
+}
+
+/*
+ * A process that holds up the end of the container's first one, so that the engine does not begin to clean up behind a
+ * command that ended at once while it is needed elsewhere. It traces that one for a moment, and for nothing but its exit:
+ * the first process is the command, with the engine's own way of signals, and by what it returns the container has ended.
+ * When the keeper ends, for whatever reason, the kernel lets go of what it traces.
+ */
+static void keep(int tell) {
+    CALL(__NR_prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0, 0);
+    signal_mask(0);
+    if (CALL(__NR_ptrace, PTRACE_SEIZE, 1, 0, PTRACE_O_TRACEEXIT, 0, 0) < 0 || write_all(tell, (const u8 *)"k", 1) < 0) leave(0);
+    release_after(SOON);
+    for (;;) {
+        int status = 0;
+        ulong code = 0;
+        long pid = CALL(__NR_wait4, 1, &status, __WALL, 0, 0, 0);
+        if (pid == -EINTR) continue;
+        if (pid != 1 || (status & 0xff) != 0x7f) leave(0);
+        int event = status >> 16, sig = status >> 8 & 0xff;
+        if (event == PTRACE_EVENT_EXIT) {
+            CALL(__NR_ptrace, PTRACE_GETEVENTMSG, 1, 0, &code, 0, 0);
+            if ((code & 0x7f) == 9) leave(0); /* it is killed, and may be waited for */
+            release_after(HELD);
+            if (write_all(tell, (const u8 *)"e", 1) < 0) leave(0);
+            for (;;) CALL(__NR_ppoll, 0, 0, 0, 0, 0, 0);
+        }
+        /* A stop of job control stays one; any other signal goes on to the command. */
+        if (event == PTRACE_EVENT_STOP && sig != 5) CALL(__NR_ptrace, PTRACE_LISTEN, 1, 0, 0, 0, 0);
+        else CALL(__NR_ptrace, PTRACE_CONT, 1, 0, event ? 0 : sig, 0, 0);
+    }
+}
+
+/* Where it can't be held, as where tracing is not allowed, it ends as it ends. */
+static void start_keeper(void) {
+    int ends[2];
+    u8 told;
+    if (CALL(__NR_pipe2, ends, O_CLOEXEC, 0, 0, 0, 0) < 0) return;
+    long pid = fork();
+    if (pid == 0) keep(ends[1]);
+    close_fd(&ends[1]);
+    keeper.pid = pid > 0 ? (int)pid : 0;
+    keeper.told = ends[0];
+    if (pid < 0 || read_all(ends[0], &told, 1) < 0) close_fd(&keeper.told);
+}
+
+static void let_go_of_claimed(void) {
+    if (keeper.pid > 0) CALL(__NR_kill, keeper.pid, 9, 0, 0, 0, 0);
+}
+
+static void read_keeper(void) {
+    u8 told;
+    if (read_all(keeper.told, &told, 1) == 0) return send_chunk(0, ENDING, 0);
+    close_fd(&keeper.told);
+}
+
 static void claim(u8 *body, ulong n) {
     struct sockaddr_un address;
     long size = hold_address(&address);
@@ -516,6 +596,7 @@ static void claim(u8 *body, ulong n) {
     }
     int told = read_all(at, head, 4);
     if (told == 0 && get32(head) == READY) {
+        start_keeper();
         send_chunk(0, CLAIMING, 0);
         write_all(at, head, 1);
         /* Nothing but an end: it has become the command, and the connection was closed by that. */
@@ -532,6 +613,7 @@ static void claim(u8 *body, ulong n) {
 static void take_frame(u32 id, u8 kind, u8 *body, ulong n) {
     if (kind == START) return start(id, body, n);
     if (kind == CLAIM) return claim(body, n);
+    if (kind == LET_GO) return let_go_of_claimed();
     struct job *job = job_of(id);
     if (!job) return; /* it has ended meanwhile */
     if (kind == STDIN) take_input(job, body, n);
@@ -605,6 +687,7 @@ static void reap(int signals) {
         int status = 0;
         long pid = CALL(__NR_wait4, -1, &status, WNOHANG, 0, 0, 0);
         if (pid <= 0) return;
+        if (pid == keeper.pid) keeper.pid = 0;
         for (int i = 0; i < MAX_JOBS; i++) {
             struct job *job = &jobs[i];
             if (!job->used || job->pid != pid || job->exited) continue;
@@ -642,7 +725,7 @@ static int watch(struct pollfd *fds, int n, int fd, short what) {
 }
 
 static int serve(void) {
-    static struct pollfd fds[2 + MAX_JOBS * 4];
+    static struct pollfd fds[3 + MAX_JOBS * 4];
     ulong mask = 1ul << (17 - 1) | 1ul << (13 - 1); /* SIGCHLD, SIGPIPE */
     /* What runs in the container as the same user may not look into this process, or write to it. */
     CALL(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
@@ -673,8 +756,11 @@ static int serve(void) {
             if (job->err >= 0 && job->credit > 0) n = watch(fds, n, job->err, POLLIN);
         }
         long time[2] = {wait / 1000, wait % 1000 * 1000000};
+        int told = n;
+        if (keeper.told >= 0) n = watch(fds, n, keeper.told, POLLIN);
         if (CALL(__NR_ppoll, fds, n, wait < 0 ? 0 : time, 0, 0, 0) < 0) continue;
-        for (int at = 2; at < n; at++) {
+        if (told < n && fds[told].revents) read_keeper();
+        for (int at = 2; at < told; at++) {
             if (!fds[at].revents) continue;
             for (int i = 0; i < MAX_JOBS; i++) {
                 struct job *job = &jobs[i];

@@ -84,7 +84,7 @@ export class Creation {
     if (!(await this.#waits(creating.sessionId))) await this.#engine.ready(call.signal);
     // What was looked at is held until the container has it, or has not.
     await using found = await lookUp(creating.config, { ...this.#parts, signal: call.signal });
-    using claim = await this.#prepared(creating, found, call);
+    using claim = await this.#prepared(creating, found);
     const id = claim?.id ?? (Bun.randomUUIDv7() as ContainerId); // this is where container ids are made
     const ending = new AbortController();
     this.#underWay.set(id, ending);
@@ -105,12 +105,8 @@ export class Creation {
   }
 
   /** A prepared container that is what the request asks for, if there is one. */
-  async #prepared(
-    { sessionId, config, pull }: Creating,
-    found: Findings,
-    call: Call,
-  ): Promise<Claim | undefined> {
-    const { store, defaults, runtime } = this.#parts;
+  async #prepared({ sessionId, config, pull }: Creating, found: Findings): Promise<Claim | undefined> {
+    const { store, defaults } = this.#parts;
     const session = await store.get(sessionTable, sessionId);
     // Labels are given once, and images pulled always are another one each time.
     const isOwn = Object.keys(config.labels).length > 0 || pull === "always";
@@ -119,7 +115,7 @@ export class Creation {
     if (verdict.kind === "refused") return undefined;
     const { pool } = this.#engine;
     const taken = pool.take(verdict.spec);
-    return taken && new Claim(taken, { pool, digest: runtime.imageDigest(config.image, call.signal) });
+    return taken && new Claim(taken, { pool, digest: pool.imageLooks.digest(config.image) });
   }
 
   /**

@@ -194,10 +194,17 @@ export interface Prepared {
   /**
    * Runs the process in it, once; gives what the engine says of it then, at the least.
    *
+   * A process that ends soon after it has begun may tell so before the engine is: the container then ends when `onEnding`
+   * calls what it is given, when it is stopped or killed, or after a second.
+   *
    * Failures: FAILED_PRECONDITION when it can't be started so and has not begun, UNAVAILABLE when it may have. After either
    * the container is of no use.
    */
-  become(process: Process, signal: AbortSignal): Promise<ContainerFacts>;
+  become(
+    process: Process,
+    options: { readonly onEnding: (letGo: () => void) => void },
+    signal: AbortSignal,
+  ): Promise<ContainerFacts>;
 }
 
 /** A volume without a source is the container's own, and goes with it. */

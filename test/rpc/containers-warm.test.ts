@@ -111,6 +111,20 @@ test("a command that ends at once has run once, with its output and its exit cod
   }
 });
 
+test("commands that end at once, several at a time, have each its own output and exit code", async () => {
+  for (let round = 0; round < 3; round++) {
+    await ready(warm.client);
+    const codes = Array.from({ length: prepared }, (_, at) => 10 + at);
+    const all = await Promise.all(
+      codes.map((code) => ran(warm, { command: ["sh", "-c", `echo ${code}; exit ${code}`] })),
+    );
+    expect(all.map(({ said, exitCode }) => [said, exitCode])).toEqual(
+      codes.map((code) => [`${code}\n`, code]),
+    );
+    expect(all.every(({ labels }) => labels["baaaht.prepared"] === "yes")).toBe(true);
+  }
+});
+
 describe("CreateContainer with prepared containers", () => {
   test("refuses a command that is not there as ever, and leaves nothing", async () => {
     await ready(warm.client);

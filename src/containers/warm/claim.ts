@@ -1,8 +1,10 @@
 import { Failure } from "../../failure.ts";
+import { orAborted } from "../../or-aborted.ts";
 import type { ContainerId } from "../container.ts";
 import type { MadeInEngine } from "../making.ts";
 import type { HardenedSpec } from "../policy/policy.ts";
 import type { Pool } from "./pool.ts";
+import type { Taking } from "./rush.ts";
 import type { Taken } from "./shape.ts";
 
 /** A prepared container for one creation. Disposing gives it back if it was not used, and else lets go of its lock. */
@@ -10,6 +12,7 @@ export class Claim implements Disposable {
   readonly id: ContainerId;
   readonly #taken: Taken;
   readonly #pool: Pool;
+  readonly #taking: Taking;
   readonly #digest: Promise<string | undefined>;
   #isUsed = false;
 
@@ -18,6 +21,7 @@ export class Claim implements Disposable {
     this.id = taken.id;
     this.#taken = taken;
     this.#pool = options.pool;
+    this.#taking = options.pool.rush.begin();
     this.#digest = options.digest;
     this.#digest.catch(() => {}); // asked for when it matters
   }
@@ -31,8 +35,9 @@ export class Claim implements Disposable {
     const { prepared, fits } = this.#taken;
     this.#isUsed = true;
     try {
-      if (fits(spec) && (await this.#imageNow()) === prepared.facts.imageDigest) {
-        const facts = await prepared.become(spec, signal);
+      if (fits(spec) && (await this.#imageNow(signal)) === prepared.facts.imageDigest) {
+        const onEnding = this.#taking.ending;
+        const facts = await prepared.become(spec, { onEnding }, signal);
         return { facts, attached: { output: prepared.output, end: prepared.endOutput } };
       }
     } catch (error) {
@@ -44,9 +49,9 @@ export class Claim implements Disposable {
     return undefined;
   }
 
-  async #imageNow(): Promise<string | undefined> {
+  async #imageNow(signal: AbortSignal): Promise<string | undefined> {
     try {
-      return await this.#digest;
+      return await orAborted(this.#digest, signal);
     } catch (error) {
       // An engine that can't say it is asked in the usual way, and tells why.
       if (!(error instanceof Failure)) throw error;
@@ -55,6 +60,7 @@ export class Claim implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#taking[Symbol.dispose]();
     if (this.#isUsed) this.#taken.lock[Symbol.dispose]();
     else this.#pool.giveBack(this.#taken);
   }

@@ -6,6 +6,8 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { type ContainerId, engineLabels, engineName } from "../container.ts";
 import type { OneAtATime } from "../one-at-a-time.ts";
 import type { HardenedSpec } from "../policy/policy.ts";
+import { ImageLooks } from "./image-looks.ts";
+import { Rush } from "./rush.ts";
 import { Shape, type ShapeOptions, shapeKey, type Taken } from "./shape.ts";
 
 export interface PoolOptions extends ShapeOptions {
@@ -53,12 +55,16 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #shapes = new Map<string, Shape>();
   readonly #bell = new Bell();
+  readonly rush = new Rush(this.#bell.ring);
+  readonly imageLooks: ImageLooks;
   /** When one was asked for since the last was prepared: first and last. */
   #asked: { readonly first: Instant; readonly last: Instant } | undefined;
 
   constructor(parts: PoolParts, options: PoolOptions) {
     this.#parts = parts;
     this.#options = options;
+    const { runtime, operationMs } = parts;
+    this.imageLooks = new ImageLooks((image) => runtime.imageDigest(image, AbortSignal.timeout(operationMs)));
     for (const spec of parts.configured) this.#shapeOf(spec).configure();
   }
 
@@ -118,7 +124,8 @@ export class Pool {
 
   #settledIn(now: Instant): number {
     if (this.#asked === undefined || this.#asked.last > now) return 0;
-    return Math.min(this.#asked.last + settleMs, this.#asked.first + maxSettleMs) - now;
+    const settledAt = this.rush.isOn ? Number.POSITIVE_INFINITY : this.#asked.last + settleMs;
+    return Math.min(settledAt, this.#asked.first + maxSettleMs) - now;
   }
 
   async #fill(shape: Shape, signal: AbortSignal): Promise<void> {

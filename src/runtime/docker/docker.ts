@@ -48,6 +48,15 @@ export function connectDocker(options: DockerOptions = {}): Runtime {
         return await plain.create(spec, signal);
       }
     },
+    // What is held up is not told to end, nor waited for.
+    stop: (id, stop, signal) => {
+      inits.letGo(id);
+      return plain.stop(id, stop, signal);
+    },
+    kill: (id, kill, signal) => {
+      inits.letGo(id);
+      return plain.kill(id, kill, signal);
+    },
     exec: (id, spec, signal) => inits.exec(id, spec, signal),
     prepare: (spec, signal) =>
       prepareContainer(
@@ -72,7 +81,7 @@ export interface DockerOptions extends EndpointOptions {
   readonly initFile?: string | undefined;
 }
 
-type QuickPart = Pick<Runtime, "create" | "exec"> &
+type QuickPart = Pick<Runtime, "create" | "stop" | "kill" | "exec"> &
   Required<Pick<Runtime, "prepare">> &
   Pick<Runtime, typeof Symbol.asyncDispose>;
 

@@ -10,6 +10,7 @@ export const KIND = {
   signal: 5,
   credit: 6,
   claim: 7,
+  letGo: 8,
   hello: 64,
   started: 65,
   stdout: 66,
@@ -21,6 +22,7 @@ export const KIND = {
   claimed: 72,
   notClaimed: 73,
   claiming: 74,
+  ending: 75,
 } as const;
 
 /** What a process is to be. */

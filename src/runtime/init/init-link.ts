@@ -27,6 +27,8 @@ export class InitLink implements AsyncDisposable {
   readonly #greeted = Promise.withResolvers<void>();
   readonly #reading: Promise<void>;
   #claiming: PromiseWithResolvers<number> | undefined;
+  /** Hears that the command of the claim has ended, and that its container waits to be let go. */
+  #onEnding: ((letGo: () => void) => void) | undefined;
   /** Whether the command of the claim has begun unless the init says otherwise. */
   #hasBegun = false;
   #nextId = 1;
@@ -90,17 +92,23 @@ export class InitLink implements AsyncDisposable {
 
   /**
    * Makes the process that holds the container the command. Resolves when it is; from then on the container is of no
-   * further use to anybody else. A command that ends at once takes the init along, which has said before that it begins.
+   * further use to anybody else. A command that ends at once may take the init along, which has said before that it
+   * begins; where the init can, it holds up that end, says so, and waits for `letGo`, about a second at most.
    *
    * Failures: FAILED_PRECONDITION when it has not become it and never will, UNAVAILABLE when that is not known, the
    * signal's reason.
    */
-  async claim(words: Words, signal: AbortSignal): Promise<void> {
+  async claim(
+    words: Words,
+    { onEnding }: { readonly onEnding: (letGo: () => void) => void },
+    signal: AbortSignal,
+  ): Promise<void> {
     const body = wordsBody(words);
     if (body.length > MAX_FRAME_BYTES)
       throw new Failure("failed_precondition", `${handingOver}: the command is too long`);
     const claiming = Promise.withResolvers<number>();
     this.#claiming = claiming;
+    this.#onEnding = onEnding;
     if (!this.isOpen)
       throw new Failure("failed_precondition", `${handingOver}: ${this.#closed ?? "it is gone"}`);
     const onAbort = () => claiming.reject(abortFailure(signal));
@@ -117,6 +125,11 @@ export class InitLink implements AsyncDisposable {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** Has the command of the claim end, if it waits for that. */
+  letGo(): void {
+    this.#send(0, KIND.letGo);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -167,6 +180,10 @@ export class InitLink implements AsyncDisposable {
         return;
       case KIND.notClaimed:
         this.#claiming?.resolve(readNumber(body));
+        return;
+      case KIND.ending:
+        this.#onEnding?.(() => this.letGo());
+        this.#onEnding = undefined; // it ends once
         return;
       default: {
         const exec = this.#running.get(id);

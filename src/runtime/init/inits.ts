@@ -82,6 +82,11 @@ export class Inits implements AsyncDisposable {
     return link;
   }
 
+  /** Has a command end that a prepared container was claimed for, if it waits for that. */
+  letGo(id: RuntimeId): void {
+    this.#links.get(id)?.letGo();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#opening.values());

@@ -99,14 +99,18 @@ class PreparedContainer implements Prepared {
     }
   }
 
-  async become({ command, args, env, workingDir }: Process, signal: AbortSignal): Promise<ContainerFacts> {
+  async become(
+    { command, args, env, workingDir }: Process,
+    { onEnding }: { readonly onEnding: (letGo: () => void) => void },
+    signal: AbortSignal,
+  ): Promise<ContainerFacts> {
     const image = this.#command;
     // As an engine has it: a command of the request's own takes the image's arguments away too.
     const words =
       command.length > 0
         ? [...command, ...args]
         : [...image.entrypoint, ...(args.length > 0 ? args : image.args)];
-    const claimed = this.#link.claim({ command: words, env, workingDir }, signal);
+    const claimed = this.#link.claim({ command: words, env, workingDir }, { onEnding }, signal);
     this.#first = this.#pieces.next();
     await Promise.race([claimed, writes(this.#first, claimed)]);
     return this.facts;

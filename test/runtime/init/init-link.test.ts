@@ -48,11 +48,12 @@ describe("InitLink.start()", () => {
 
 describe("InitLink.claim()", () => {
   const words = { command: ["true"], env: {}, workingDir: "" };
+  const onEnding = () => {};
 
   test("has handed over to a command that took the init along when it ended", async () => {
     await using init = new FakeInit();
     const link = await init.open();
-    const claiming = link.claim(words, signal);
+    const claiming = link.claim(words, { onEnding }, signal);
     await init.has(KIND.claim);
     init.say(0, KIND.claiming);
     init.end();
@@ -62,7 +63,7 @@ describe("InitLink.claim()", () => {
   test("has not when the init ended before it said that the command begins", async () => {
     await using init = new FakeInit();
     const link = await init.open();
-    const claiming = failure(link.claim(words, signal));
+    const claiming = failure(link.claim(words, { onEnding }, signal));
     await init.has(KIND.claim);
     init.end();
     expect((await claiming).kind).toBe("failed_precondition");
@@ -71,7 +72,7 @@ describe("InitLink.claim()", () => {
   test("has not when the command could not be begun after all", async () => {
     await using init = new FakeInit();
     const link = await init.open();
-    const claiming = failure(link.claim(words, signal));
+    const claiming = failure(link.claim(words, { onEnding }, signal));
     await init.has(KIND.claim);
     init.say(0, KIND.claiming);
     init.say(0, KIND.notClaimed, number32(2));
@@ -81,7 +82,7 @@ describe("InitLink.claim()", () => {
   test("does not know it when the engine is lost after the command was to begin", async () => {
     await using init = new FakeInit();
     const link = await init.open();
-    const claiming = failure(link.claim(words, signal));
+    const claiming = failure(link.claim(words, { onEnding }, signal));
     await init.has(KIND.claim);
     init.say(0, KIND.claiming);
     init.lose(new Failure("unavailable", "Cannot read: the engine is gone"));
