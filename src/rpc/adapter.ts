@@ -56,6 +56,7 @@ export function createServer(options: RpcServerOptions): RpcServer {
     interceptors: [(definition, wire) => new AnsweredCall(wire, methods.get(definition.path))],
     "grpc.max_receive_message_length": options.maxReceiveBytes ?? MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": maxSendBytes,
+    "grpc.enable_channelz": 0, // books on every call and connection that nothing here reads
     "grpc.keepalive_time_ms": options.keepaliveMs ?? KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
   });

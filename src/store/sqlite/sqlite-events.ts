@@ -25,8 +25,8 @@ export class SqliteEvents implements EventStorage {
   #tail: Position;
   /** The bytes that all events up to the newest one have taken, those that were trimmed among them. */
   #endsAt: number;
-  /** The same with those of the commit that is being made. */
-  #nextEndsAt: number;
+  /** The same with those that are being committed; whoever rolls a commit back sets it back. */
+  end: number;
 
   constructor(database: Database) {
     this.#database = database;
@@ -44,7 +44,7 @@ export class SqliteEvents implements EventStorage {
     this.#head = bounds?.head ?? 1;
     this.#tail = bounds?.tail ?? 0;
     this.#endsAt = this.#endOfAll();
-    this.#nextEndsAt = this.#endsAt;
+    this.end = this.#endsAt;
   }
 
   get tail(): Position {
@@ -61,8 +61,8 @@ export class SqliteEvents implements EventStorage {
     const labels = event.labels === undefined ? null : JSON.stringify(event.labels);
     // The labels have their column, which a search needs; with a session's 64 of them they are most of an event.
     const body = encodeRow(labels === null ? entry : { ...entry, labels: undefined }, "none");
-    const startsAt = this.#nextEndsAt;
-    this.#nextEndsAt += textBytes({ body, labels });
+    const startsAt = this.end;
+    this.end += textBytes({ body, labels });
     this.#insert.run(
       position,
       event.at,
@@ -80,16 +80,11 @@ export class SqliteEvents implements EventStorage {
     return entry;
   }
 
-  /** Takes back what `insert` has counted since the last commit. */
-  rolledBack(): void {
-    this.#nextEndsAt = this.#endsAt;
-  }
-
   /** Tells the listeners what a commit has added. */
   published(events: readonly LogEvent[]): void {
     const last = events.at(-1);
     if (last === undefined) return;
-    this.#endsAt = this.#nextEndsAt;
+    this.#endsAt = this.end;
     this.#tail = last.position;
     for (const listener of this.#listeners) listener(events);
   }

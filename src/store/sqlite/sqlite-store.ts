@@ -1,33 +1,20 @@
-import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import type { Database } from "bun:sqlite";
 import type { LogEvent, Position } from "../../events/event.ts";
 import { Failure } from "../../failure.ts";
-import {
-  type Decision,
-  type Listing,
-  type Load,
-  type Loaded,
-  type Loads,
-  maxPageText,
-  type Store,
-} from "../store.ts";
+import type { Decision, Listing, Loaded, Loads, Store } from "../store.ts";
 import type { PageQuery, Query, Table } from "../table.ts";
 import { openDatabase } from "./database.ts";
-import { countSql, pageSql } from "./query.ts";
-import { RowCache, rowName } from "./row-cache.ts";
-import { decodeRow, encodeRow } from "./row-codec.ts";
 import { sameFile } from "./same-file.ts";
 import { SqliteEvents } from "./sqlite-events.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
-import { UnsavedRows } from "./unsaved-rows.ts";
+import { columnOf, SqliteRows } from "./sqlite-rows.ts";
+import { WriteAheadLog } from "./write-ahead-log.ts";
 
 /** The bound on what one commit holds: it bounds how long the event loop is held. */
 const maxBatch = 512;
 
 /** The bound on changes that wait for a commit; beyond it a change is refused at once. */
 const maxWaiting = 20_000;
-
-/** In UTF-16 units of JSON text. */
-const cacheSize = 16_000_000;
 
 interface Waiting {
   readonly load: Loads;
@@ -36,28 +23,51 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** What a commit has written, until the disk has confirmed it. */
+interface Written {
+  /** Each tells one caller what has become of its change; a `failure` is that of the confirmation. */
+  readonly settlements: ((failure?: unknown) => void)[];
+  readonly appended: LogEvent[];
+  /** Whether there is anything that the disk has to confirm before the callers may hear of it. */
+  holds: "nothing" | "changes";
+}
+
+interface SqliteStoreOptions {
+  readonly migrations?: readonly string[];
+  /** Makes what was committed durable; by default the write-ahead log's own `sync`. */
+  readonly sync?: () => Promise<void>;
+}
+
 /**
- * A store in one SQLite file (WAL, synchronous=FULL) that this process alone has open. Changes that arrive while a commit
- * is made are committed together by the next one, with one fsync.
+ * A store in one SQLite file (WAL) that this process alone has open. Changes that arrive while a commit is on its way to the
+ * disk are committed together by the next one, with one sync, which another thread waits for. One commit is on its way at a
+ * time, and what reads meanwhile waits for it, so that nobody hears of what a loss of power could take back.
  */
 export class SqliteStore implements Store {
   readonly events: SqliteEvents;
   /** Made with the database: tells this install's containers from others'. UUIDv7. */
   readonly install: string;
   readonly #database: Database;
-  readonly #cache = new RowCache(cacheSize);
-  readonly #unsaved = new UnsavedRows();
-  readonly #puts = new Map<Table<never>, Statement>();
+  readonly #rows: SqliteRows;
   readonly #checkFile: () => void;
+  readonly #log: WriteAheadLog;
+  readonly #sync: () => Promise<void>;
   #waiting: Waiting[] = [];
   #scheduled = false;
+  /** The commit that is on its way to the disk; never rejects. */
+  #syncing: Promise<void> | undefined;
+  /** Of a commit that the disk did not confirm: it is in the file, where reads find it, and told of once the disk does. */
+  #unconfirmed: LogEvent[] | undefined;
   #problem: string | undefined;
   #closed = false;
 
   /** Fails as `openDatabase` does. */
-  constructor(path: string, options: { readonly migrations?: readonly string[] } = {}) {
+  constructor(path: string, options: SqliteStoreOptions = {}) {
     this.#database = openDatabase(path, options.migrations);
     this.#checkFile = sameFile(path);
+    this.#log = new WriteAheadLog(path);
+    this.#sync = options.sync ?? (() => this.#log.sync());
+    this.#rows = new SqliteRows(this.#database);
     this.events = new SqliteEvents(this.#database);
     const meta = this.#database
       .query<{ value: string }, []>("SELECT value FROM meta WHERE \"key\" = 'install'")
@@ -69,27 +79,27 @@ export class SqliteStore implements Store {
     return this.#problem;
   }
 
-  async get<Row>(table: Table<Row>, key: string): Promise<Row | undefined> {
-    return this.#reading(`read ${table.name}`, () => this.#row(table, key));
+  get<Row>(table: Table<Row>, key: string): Promise<Row | undefined> {
+    return this.#reading(`read ${table.name}`, () => this.#rows.row(table, key));
   }
 
-  async list<Row>(table: Table<Row>, query: PageQuery): Promise<Listing<Row>> {
+  list<Row>(table: Table<Row>, query: PageQuery): Promise<Listing<Row>> {
     return this.#reading(`list ${table.name}`, () => {
-      const { rows, more } = this.#page(table, query);
+      const { rows, more } = this.#rows.page(table, query);
       const last = rows.at(-1);
       const value =
         last === undefined || query.orderBy === undefined ? null : columnOf(table, query.orderBy, last);
       return {
         rows,
-        total: query.total ? this.#count(table, query) : rows.length,
+        total: query.total ? this.#rows.count(table, query) : rows.length,
         ...(more && last !== undefined ? { next: { value, key: table.key(last) } } : {}),
         position: this.events.tail,
       };
     });
   }
 
-  async count<Row>(table: Table<Row>, query: Query): Promise<number> {
-    return this.#reading(`count ${table.name}`, () => this.#count(table, query));
+  count<Row>(table: Table<Row>, query: Query): Promise<number> {
+    return this.#reading(`count ${table.name}`, () => this.#rows.count(table, query));
   }
 
   change<Names extends Loads, Result>(
@@ -105,87 +115,174 @@ export class SqliteStore implements Store {
     });
   }
 
-  async trimEvents(before: Position, options: { readonly limit: number }): Promise<number> {
+  trimEvents(before: Position, options: { readonly limit: number }): Promise<number> {
     return this.#reading("trim the event log", () => this.events.trim(before, options.limit));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    while (this.#syncing !== undefined || this.#waiting.length > 0) {
+      await this.#syncing;
+      this.#commitWaiting();
+    }
     if (this.#closed) return;
-    while (this.#waiting.length > 0) this.#commitBatch();
     this.#closed = true;
+    this.#log[Symbol.dispose]();
     this.#database.close();
   }
 
   #schedule(): void {
-    if (this.#scheduled) return;
+    if (this.#scheduled || this.#syncing !== undefined) return;
     this.#scheduled = true;
     // After this turn of the event loop: all requests that have arrived by then share the commit.
     setImmediate(() => {
       this.#scheduled = false;
-      this.#commitBatch();
-      if (this.#waiting.length > 0) this.#schedule();
+      this.#commitWaiting();
     });
   }
 
-  #commitBatch(): void {
+  #commitWaiting(): void {
+    if (this.#syncing !== undefined || this.#closed) return;
     const batch = this.#waiting.splice(0, maxBatch);
-    if (batch.length === 0 || this.#closed) return;
-    if (this.#commit(batch) === "retry_alone") {
-      for (const waiting of batch) this.#commit([waiting]);
+    if (batch.length === 0) return;
+    const written = this.#write(batch);
+    if (written.holds === "changes") {
+      this.#syncing = this.#confirm(written);
+      return;
     }
+    this.#tell(written);
+    if (this.#waiting.length > 0) this.#schedule();
   }
 
   /** Commits `batch` in one transaction. A write that fails in a batch of many undoes all: they are then tried one by one. */
-  #commit(batch: readonly Waiting[]): "settled" | "retry_alone" {
-    const settlements: (() => void)[] = [];
-    const appended: LogEvent[] = [];
+  #write(batch: readonly Waiting[]): Written {
+    const written: Written = { settlements: [], appended: [], holds: "nothing" };
+    try {
+      if (this.#unconfirmed !== undefined) this.#checkpoint();
+    } catch (error) {
+      this.#refuse(batch, { error, into: written });
+      return written;
+    }
+    try {
+      this.#commit(batch, written);
+    } catch (error) {
+      if (batch.length === 1) this.#refuse(batch, { error, into: written });
+      else for (const waiting of batch) this.#writeAlone(waiting, written);
+    }
+    return written;
+  }
+
+  #writeAlone(waiting: Waiting, written: Written): void {
+    try {
+      this.#commit([waiting], written);
+    } catch (error) {
+      this.#refuse([waiting], { error, into: written });
+    }
+  }
+
+  /** Throws when nothing of `batch` is written; `written` is then as it was. */
+  #commit(batch: readonly Waiting[], written: Written): void {
+    const { appended } = written;
+    const before = { events: appended.length, end: this.events.end };
+    const settlements: Written["settlements"] = [];
     try {
       if (this.#database.inTransaction) this.#database.query("ROLLBACK").run(); // what #rollback could not
       this.#database.query("BEGIN IMMEDIATE").run();
-      for (const waiting of batch) this.#apply(waiting, appended, settlements);
-      this.#saveRows();
+      let notes = 0;
+      for (const waiting of batch) notes += this.#apply(waiting, appended, settlements);
+      this.#rows.save();
       this.#checkFile();
       this.#database.query("COMMIT").run();
+      if (notes > 0) written.holds = "changes";
     } catch (error) {
       this.#rollback();
-      if (batch.length > 1) return "retry_alone";
-      const failure = sqliteFailure(error, "save the change");
-      // What one request did wrong says nothing of the storage.
-      if (isOfStorage(failure)) this.#problem = failure.message;
-      for (const waiting of batch) waiting.reject(failure);
-      return "settled";
+      appended.length = before.events;
+      this.events.end = before.end;
+      throw error;
     }
     this.#problem = undefined;
-    for (const settle of settlements) settle();
-    this.events.published(appended);
-    return "settled";
+    written.settlements.push(...settlements);
   }
 
-  /** Decides one change and notes it. A decision that throws has noted nothing, so only its own caller hears of it. */
-  #apply(waiting: Waiting, appended: LogEvent[], settlements: (() => void)[]): void {
+  #refuse(
+    batch: readonly Waiting[],
+    { error, into }: { readonly error: unknown; readonly into: Written },
+  ): void {
+    const failure = sqliteFailure(error, "save the change");
+    // What one request did wrong says nothing of the storage.
+    if (isOfStorage(failure)) this.#problem = failure.message;
+    for (const waiting of batch) into.settlements.push(() => waiting.reject(failure));
+  }
+
+  async #confirm(written: Written): Promise<void> {
+    const failure = await this.#unlessSynced();
+    this.#syncing = undefined;
+    if (failure === undefined) {
+      this.#tell(written);
+    } else {
+      this.#problem = failure instanceof Error ? failure.message : String(failure);
+      this.#unconfirmed = written.appended;
+      for (const settle of written.settlements) settle(failure);
+    }
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  /** Why the disk has not confirmed what is committed. */
+  async #unlessSynced(): Promise<unknown> {
+    try {
+      await this.#sync();
+    } catch (failure) {
+      try {
+        this.#checkpoint();
+      } catch {
+        return failure;
+      }
+    }
+    return undefined;
+  }
+
+  /** Writes all that is committed into the database itself, which is synced: another way to durability than the log's. */
+  #checkpoint(): void {
+    this.#database.query("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    const confirmed = this.#unconfirmed ?? [];
+    this.#unconfirmed = undefined;
+    this.events.published(confirmed);
+  }
+
+  #tell({ settlements, appended }: Written): void {
+    for (const settle of settlements) settle();
+    this.events.published(appended);
+  }
+
+  /**
+   * Decides one change, notes it, and gives how many rows and events it has noted. A decision that throws has noted none,
+   * so only its own caller hears of it.
+   */
+  #apply(waiting: Waiting, appended: LogEvent[], settlements: Written["settlements"]): number {
     const loaded: Record<string, unknown> = {};
     for (const name in waiting.load) {
       const load = waiting.load[name];
-      if (load !== undefined) loaded[name] = this.#load(load);
+      if (load !== undefined) loaded[name] = this.#rows.load(load);
     }
     let decision: Decision<unknown>;
     try {
       decision = waiting.decide(loaded as Loaded<Loads>); // built from the same names just above
     } catch (error) {
       settlements.push(() => waiting.reject(error));
-      return;
+      return 0;
     }
-    for (const change of decision.rows) this.#unsaved.add(change);
+    for (const change of decision.rows) this.#rows.note(change);
     for (const event of decision.events) {
       appended.push(this.events.insert(this.events.tail + appended.length + 1, event));
     }
-    settlements.push(() => waiting.resolve(decision.result));
+    settlements.push((failure) => {
+      if (failure === undefined) waiting.resolve(decision.result);
+      else waiting.reject(failure);
+    });
+    return decision.rows.length + decision.events.length;
   }
 
   #rollback(): void {
-    this.#cache.clear();
-    this.#unsaved.take();
-    this.events.rolledBack();
+    this.#rows.rolledBack();
     try {
       // A full disk can end the transaction by itself.
       if (this.#database.inTransaction) this.#database.query("ROLLBACK").run();
@@ -194,81 +291,8 @@ export class SqliteStore implements Store {
     }
   }
 
-  #load(load: Load<unknown>): unknown {
-    if ("count" in load) {
-      this.#saveRows(); // the query looks at what is written
-      return this.#count(load.table, load.count);
-    }
-    return load.key === undefined ? undefined : this.#row(load.table, load.key);
-  }
-
-  /** With what the commit that is being made has done to it, if one is: the event loop lets no other reader see that. */
-  #row<Row>(table: Table<Row>, key: string): Row | undefined {
-    const name = rowName(table.name, key);
-    const unsaved = this.#unsaved.get(name);
-    if (unsaved !== undefined) return "put" in unsaved ? (unsaved.put as Row) : undefined; // put() has checked it
-    const cached = this.#cache.get(name);
-    if (cached !== undefined) return cached as Row; // set() below was given a Row of this table
-    const found = this.#database
-      .query<{ body: string }, [string]>(`SELECT body FROM "${table.name}" WHERE "key" = ?`)
-      .get(key);
-    if (found === null) return undefined;
-    const row = decodeRow(found.body) as Row; // put() is the only writer
-    this.#cache.set(name, row, found.body.length);
-    return row;
-  }
-
-  #page<Row>(table: Table<Row>, query: PageQuery): { readonly rows: readonly Row[]; readonly more: boolean } {
-    const { text, values } = pageSql(table.name, query);
-    const rows: Row[] = [];
-    let size = 0;
-    for (const { key, body } of this.#database
-      .query<{ key: string; body: string }, SQLQueryBindings[]>(text)
-      .iterate(...values)) {
-      size += body.length;
-      if (rows.length === query.limit || (size > maxPageText && rows.length > 0)) return { rows, more: true };
-      // What is listed is not kept: it would push out what is asked for one by one.
-      const row = this.#cache.get(rowName(table.name, key)) ?? decodeRow(body);
-      rows.push(row as Row); // put() is the only writer
-    }
-    return { rows, more: false };
-  }
-
-  #count<Row>(table: Table<Row>, query: Query): number {
-    const { text, values } = countSql(table.name, query);
-    return this.#database.query<{ count: number }, SQLQueryBindings[]>(text).get(...values)?.count ?? 0;
-  }
-
-  #saveRows(): void {
-    for (const [name, change] of this.#unsaved.take()) {
-      if ("put" in change) this.#put(change.table, change.put, name);
-      else this.#remove(change.table, change.remove, name);
-    }
-  }
-
-  #put<Row>(table: Table<Row>, row: Row, name: string): void {
-    const body = encodeRow(row, table.bigints);
-    const values: SQLQueryBindings[] = [table.key(row), body];
-    for (const column in table.columns) values.push(columnOf(table, column, row));
-    if (table.labels !== undefined) values.push(JSON.stringify(table.labels(row)));
-    this.#putStatement(table).run(...values);
-    if (this.#cache.get(name) !== undefined) this.#cache.set(name, row, body.length);
-  }
-
-  #putStatement<Row>(table: Table<Row>): Statement {
-    const known = this.#puts.get(table);
-    if (known !== undefined) return known;
-    const statement = this.#database.query(putSql(table));
-    this.#puts.set(table, statement);
-    return statement;
-  }
-
-  #remove<Row>(table: Table<Row>, key: string, name: string): void {
-    this.#database.query(`DELETE FROM "${table.name}" WHERE "key" = ?`).run(key);
-    this.#cache.delete(name);
-  }
-
-  #reading<Result>(doing: string, read: () => Result): Result {
+  async #reading<Result>(doing: string, read: () => Result): Promise<Result> {
+    while (this.#syncing !== undefined) await this.#syncing;
     if (this.#closed) throw closedFailure();
     try {
       return read();
@@ -276,19 +300,6 @@ export class SqliteStore implements Store {
       throw sqliteFailure(error, doing);
     }
   }
-}
-
-function putSql<Row>(table: Table<Row>): string {
-  const names = ['"key"', "body", ...Object.keys(table.columns).map((name) => `"${name}"`)];
-  if (table.labels !== undefined) names.push("labels");
-  const updates = names.slice(1).map((name) => `${name} = excluded.${name}`);
-  return `INSERT INTO "${table.name}" (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")}) ON CONFLICT ("key") DO UPDATE SET ${updates.join(", ")}`;
-}
-
-function columnOf<Row>(table: Table<Row>, name: string, row: Row) {
-  const read = table.columns[name];
-  if (read === undefined) throw new Error(`table ${table.name} has no column "${name}"`);
-  return read(row);
 }
 
 function isOfStorage(error: unknown): error is Failure {
