@@ -69,6 +69,8 @@ export async function buildExecutable({ entrypoint, outfile, target, stamp }: Bu
       // Bytecode alone would choose cjs, where top-level await fails.
       format: "esm",
       bytecode: true,
+      // What a command doesn't need is not read: `version` starts in two thirds of the time.
+      splitting: true,
       // Names stay: they cost little and a stack trace without them is no help.
       minify: { whitespace: true, syntax: true, identifiers: false },
       sourcemap: "inline",
