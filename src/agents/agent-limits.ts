@@ -65,6 +65,8 @@ export function registrationViolations(
 export interface Report {
   readonly usage: Usage | undefined;
   readonly activeTasks: readonly string[];
+  /** Whether it takes further tasks, or begins none for now. */
+  readonly takesTasks: boolean;
 }
 
 /** What is wrong with a report; empty when nothing is. */

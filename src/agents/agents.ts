@@ -22,6 +22,7 @@ import {
   registrationViolations,
   reportViolations,
 } from "./agent-limits.ts";
+import { type AgentPage, listingOfLive } from "./agent-listing.ts";
 import { type Deciding, loseAgent, registerAgent, returnAgent, unregisterAgent } from "./agent-rules.ts";
 import { checkToken, newToken } from "./agent-token.ts";
 import { type AgentView, type LiveAgent, nothingReported, Presence, type Present } from "./presence.ts";
@@ -40,7 +41,14 @@ export interface AgentsOptions {
 /** What became of an agent, told after it is in the log. */
 export interface AgentChange {
   /** `live`: it registered, or was lost and is back. The others speak for themselves. */
-  readonly kind: "live" | "lost" | "unregistered" | "line_opened" | "line_closed";
+  readonly kind:
+    | "live"
+    | "lost"
+    | "unregistered"
+    | "line_opened"
+    | "line_closed"
+    | "takes_tasks"
+    | "takes_no_tasks";
   readonly agent: Agent;
 }
 
@@ -50,13 +58,6 @@ interface Sign {
   readonly token: string | undefined;
   /** For messages: `take the heartbeat of agent`. */
   readonly doing: string;
-}
-
-export interface AgentFilter {
-  readonly type?: AgentType;
-  /** `ended`: lost or unregistered. */
-  readonly state?: "idle" | "busy" | "ended";
-  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** How many silent agents are given up at a time. */
@@ -164,7 +165,10 @@ export class Agents {
     const violations = reportViolations(beat.report);
     if (violations.length > 0) throw invalid("take a heartbeat", violations);
     const present = await this.#heard(id, { token: beat.token, doing: "take the heartbeat of agent" }, call);
+    const { takesTasks } = present.report;
     present.report = beat.report;
+    if (takesTasks !== beat.report.takesTasks)
+      this.#tell({ kind: takesTasks ? "takes_no_tasks" : "takes_tasks", agent: present.agent });
     return this.#presence.viewOf(present);
   }
 
@@ -178,6 +182,11 @@ export class Agents {
     const present = this.#presence.get(id);
     if (present !== undefined) this.#presence.heard(present);
     return present !== undefined;
+  }
+
+  /** Whether an agent takes further tasks, as far as is known. */
+  takesTasks(id: AgentId): boolean {
+    return this.#presence.get(id)?.report.takesTasks !== false;
   }
 
   isLive(id: AgentId): boolean {
@@ -204,13 +213,10 @@ export class Agents {
   }
 
   /** Agents, newest first. */
-  async list(page: {
-    readonly filter: AgentFilter;
-    readonly limit: number;
-    readonly after?: PagePlace | undefined;
-  }): Promise<Listing<AgentView>> {
+  async list(page: AgentPage): Promise<Listing<AgentView>> {
     const { filter, limit, after } = page;
-    if (filter.state === "idle" || filter.state === "busy") return this.#listLive(page);
+    if (filter.state === "idle" || filter.state === "busy")
+      return { ...listingOfLive(this.live(), page), position: this.#store.events.tail };
     const where = {
       ...(filter.type === undefined ? {} : { type: filter.type }),
       ...(filter.state === undefined ? {} : { state: ["lost", "unregistered"] }),
@@ -332,26 +338,6 @@ export class Agents {
     if (noted !== undefined) present.agent = noted;
   }
 
-  #listLive(page: {
-    readonly filter: AgentFilter;
-    readonly limit: number;
-    readonly after?: PagePlace | undefined;
-  }): Listing<AgentView> {
-    const { filter, limit, after } = page;
-    const all = this.live()
-      .filter((view) => isWanted(view, filter))
-      .toSorted((one, other) => (one.agent.id < other.agent.id ? 1 : -1));
-    const from = after === undefined ? all : all.filter(({ agent }) => agent.id < after.key);
-    const rows = from.slice(0, limit);
-    const last = rows.at(-1);
-    return {
-      rows,
-      total: all.length,
-      ...(last !== undefined && from.length > limit ? { next: { value: null, key: last.agent.id } } : {}),
-      position: this.#store.events.tail,
-    };
-  }
-
   #view(agent: Agent): AgentView {
     const present = agent.life.state === "live" ? this.#presence.get(agent.id) : undefined;
     if (present !== undefined) return this.#presence.viewOf(present);
@@ -369,12 +355,6 @@ export class Agents {
   #tell(change: AgentChange): void {
     for (const listener of this.#listeners) listener(change);
   }
-}
-
-function isWanted({ agent, report }: AgentView, { type, state, labels = {} }: AgentFilter): boolean {
-  if (type !== undefined && agent.type !== type) return false;
-  if (state !== undefined && (report.activeTasks.length > 0 ? "busy" : "idle") !== state) return false;
-  return Object.entries(labels).every(([name, value]) => agent.metadata.labels[name] === value);
 }
 
 function left(id: AgentId): Failure {

@@ -29,7 +29,7 @@ export interface Present {
   isLeaving: boolean;
 }
 
-export const nothingReported: Report = { usage: undefined, activeTasks: [] };
+export const nothingReported: Report = { usage: undefined, activeTasks: [], takesTasks: true };
 
 /** Who is live, and when each was last heard of. In memory: a server that starts gives all of them their grace anew. */
 export class Presence {

@@ -245,7 +245,7 @@ export class Chat {
     const { kind, agent } = change;
     if (kind === "line_opened") {
       for (const sessionId of this.#open.waiting) this.#quietly(this.#turns.goOn(sessionId));
-    } else if (kind !== "live") {
+    } else if (kind === "line_closed" || kind === "lost" || kind === "unregistered") {
       const words = `assistant "${agent.name}" has gone in the middle of the turn`;
       for (const entry of this.#open.of(agent.id)) {
         if (entry.whole === undefined) this.#quietly(this.#turns.lose(entry, words));

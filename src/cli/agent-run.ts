@@ -99,6 +99,10 @@ function wordsOf(news: WorkerNews): string {
       return `Task ${news.taskId}: begun`;
     case "task_over":
       return `Task ${news.taskId}: ${endOf(news)}`;
+    case "paused":
+      return `Paused: taking no further tasks${news.tasks.length === 0 ? "" : `, going on with ${news.tasks.join(", ")}`}`;
+    case "resumed":
+      return "Resumed: taking tasks";
     case "draining":
       return `Stopping when these tasks have ended: ${news.tasks.join(", ")}`;
   }

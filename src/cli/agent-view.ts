@@ -49,6 +49,7 @@ function rows(agent: Agent, times: TimeStyle): readonly (readonly [string, Cell]
     ["Protocols", (capabilities?.supportedProtocols ?? []).join(", ")],
     ["Resource limits", limits === undefined ? "" : limitsText(limits)],
     ["Working on", agent.activeTasks.join(", ")],
+    ["Further tasks", agent.takesNoTasks ? "none for now" : ""],
   ];
   return [
     ["ID", cell(agent.id)],

@@ -66,6 +66,7 @@ export async function startTasks(
     ...{ changes, clock, policy, background: supervisor, random: Math.random },
     ageingMs: limits.ageingMs,
     onAbsent: (agentId) => absent.note(agentId),
+    takesTasks: (agentId) => agents.takesTasks(agentId as AgentId), // what is none is not live
     deliver: (agentId, message) => lines.deliver(agentId as AgentId, message), // what is none is NOT_FOUND
   });
   lines.onRoom((agentId) => handing.hasRoom(agentId));

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Agent, AgentCapabilities, AgentMetadata, AgentType } from "../agents/agent.ts";
 import type { Report } from "../agents/agent-limits.ts";
-import type { AgentFilter } from "../agents/agents.ts";
+import type { AgentFilter } from "../agents/agent-listing.ts";
 import type { AgentView } from "../agents/presence.ts";
 import type { Usage } from "../containers/usage.ts";
 import { invalid } from "../failure.ts";
@@ -45,7 +45,7 @@ export function toWireAgent({
   line,
 }: AgentView): MessageInitShape<typeof AgentSchema> {
   const { life } = agent;
-  const { usage, activeTasks } = report;
+  const { usage, activeTasks, takesTasks } = report;
   return {
     id: agent.id,
     name: agent.name,
@@ -60,6 +60,7 @@ export function toWireAgent({
     ...(usage === undefined ? {} : { resources: toWireUsage(usage) }),
     activeTasks: [...activeTasks],
     lineOpen: line === "open",
+    takesNoTasks: !takesTasks,
     ...(life.state === "live" ? {} : { endedAt: timestamp(life.at), stateReason: reasonOf(life) }),
   };
 }
@@ -114,6 +115,7 @@ export function reportOf(wire: HeartbeatRequest, at: number): Report {
   return {
     usage: wire.resources === undefined ? undefined : usageOf(wire.resources, at),
     activeTasks: [...new Set(wire.activeTasks)],
+    takesTasks: !wire.takesNoTasks,
   };
 }
 

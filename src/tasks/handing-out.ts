@@ -22,6 +22,8 @@ export interface HandingOutOptions {
   readonly ageingMs: number;
   /** Puts a message on an agent's line. Failures: it has none, or it is full. */
   readonly deliver: (agentId: string, message: AgentMessage) => void;
+  /** Whether an agent that is live takes further tasks. */
+  readonly takesTasks: (agentId: string) => boolean;
   /** Hears that a task waits for an agent that is not live. Must not throw. */
   readonly onAbsent: (agentId: string) => void;
 }
@@ -164,6 +166,7 @@ export class HandingOut {
   seen(agentId: string): void {
     const agent = this.#live.get(agentId);
     if (agent === undefined || this.#seats.get(agentId) !== undefined) return;
+    if (!this.#options.takesTasks(agentId)) return;
     this.#seats.arrived(agent, this.#telling.hasLine(agentId));
     this.#planFor(agentId);
   }
@@ -171,9 +174,9 @@ export class HandingOut {
   lineOpened(agent: Agent): void {
     this.#live.set(agent.id, agent);
     this.#telling.lineOpened(agent.id);
-    const seated = this.#seats.arrived(agent, true);
+    this.#seats.left(agent.id);
     for (const task of this.pendingOf(agent.id)) this.#telling.announce(task);
-    this.#plan(seated);
+    this.seen(agent.id);
   }
 
   lineClosed(agentId: string): void {
@@ -189,6 +192,16 @@ export class HandingOut {
   /** It may be gone, unless it has a line: it is given nothing until it is seen again, and keeps what it has. */
   doubted(agentId: string): void {
     if (!this.#telling.hasLine(agentId)) this.#seats.left(agentId);
+  }
+
+  /** It begins no further task for now: it is given none until it says otherwise. */
+  closed(agentId: string): void {
+    this.#seats.left(agentId);
+  }
+
+  /** An agent that takes nothing more has not begun a task, and is not about to. */
+  giveBack(task: Task & { readonly life: Leased }): void {
+    this.lose(task, `agent ${task.life.agentId} takes no more tasks for now`);
   }
 
   /** It is gone, and loses what it has. */
@@ -230,12 +243,19 @@ export class HandingOut {
   #whyNobody(task: Pick<Waiting, "wantedAgent" | "type">): string {
     if (task.wantedAgent !== "") {
       const agent = this.#seats.get(task.wantedAgent);
-      if (agent === undefined) return `agent "${task.wantedAgent}" is not there`;
+      if (agent === undefined)
+        return `agent "${task.wantedAgent}" ${this.#whyWithoutSeats(task.wantedAgent)}`;
       return `agent "${task.wantedAgent}" is at ${agent.taken} tasks, and takes ${agent.seats}`;
     }
     const able = this.#seats.able(task.type);
     if (able === 0) return `no agent that can do "${task.type.replaceAll("_", "-")}" is there`;
     return `each of the ${able} agents that can do "${task.type.replaceAll("_", "-")}" has as many tasks as it takes`;
+  }
+
+  #whyWithoutSeats(agentId: string): string {
+    return this.#live.has(agentId) && !this.#options.takesTasks(agentId)
+      ? "takes no tasks for now"
+      : "is not there";
   }
 
   /** Lets a task wait: since `at`, by default from now on. Who had it before gets it again only if nobody else can take it now. */
@@ -319,6 +339,7 @@ export class HandingOut {
     this.#heldOf(agentId).set(task.id, task);
     // It may have gone while its task was being saved.
     if (!this.#live.has(agentId)) this.lose(task, `agent ${agentId} was gone before it heard of it`);
+    else if (!this.#options.takesTasks(agentId)) this.giveBack(task);
     else this.#telling.announce(task);
   }
 

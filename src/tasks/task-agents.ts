@@ -9,7 +9,10 @@ import { beginTask, type TaskPolicy } from "./task-rules.ts";
 
 /** What tasks hear of agents, and agents of tasks. */
 export interface TaskAgents {
-  /** The tasks that an agent has been given and has not begun. It has shown that it is there, and is told of them by this. */
+  /**
+   * The tasks that an agent has been given and has not begun. It has shown that it is there, and is told of them by this.
+   * One that takes no more tasks gives those back that it does not say that it is at.
+   */
   pendingFor(agentId: string): readonly string[];
   /** The tasks that an agent has. */
   heldBy(agentId: string): readonly string[];
@@ -41,6 +44,10 @@ export function taskAgents(parts: {
   for (const { agent } of agents.live()) handing.expected(agent);
   agents.onChange((change) => follow(change));
 
+  function saysItIsAt(agentId: string, taskId: string): boolean {
+    return claims.get(agentId)?.has(taskId) === true;
+  }
+
   function follow({ kind, agent }: AgentChange): void {
     switch (kind) {
       case "live":
@@ -51,6 +58,12 @@ export function taskAgents(parts: {
         return;
       case "line_closed":
         handing.lineClosed(agent.id);
+        return;
+      case "takes_tasks":
+        handing.seen(agent.id);
+        return;
+      case "takes_no_tasks":
+        handing.closed(agent.id);
         return;
       case "lost":
       case "unregistered": {
@@ -68,7 +81,13 @@ export function taskAgents(parts: {
   return {
     pendingFor(agentId) {
       handing.seen(agentId);
-      return handing.pendingOf(agentId).map((task) => {
+      const pending = handing.pendingOf(agentId);
+      const takesTasks = agents.takesTasks(agentId as AgentId); // what is no agent's id has none
+      if (!takesTasks) {
+        for (const task of pending) if (!saysItIsAt(agentId, task.id)) handing.giveBack(task);
+        return [];
+      }
+      return pending.map((task) => {
         handing.told(task);
         return task.id;
       });
@@ -103,6 +122,6 @@ export function taskAgents(parts: {
         });
       }
     },
-    saysItIsAt: (agentId, taskId) => claims.get(agentId)?.has(taskId) === true,
+    saysItIsAt,
   };
 }

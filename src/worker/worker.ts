@@ -57,6 +57,9 @@ export type WorkerNews =
   | { readonly what: "interrupted"; readonly why: string; readonly againInMs: number }
   | { readonly what: "task_begun"; readonly taskId: string }
   | { readonly what: "task_over"; readonly taskId: string; readonly report: TaskReport }
+  /** It takes no further tasks until it is told to go on. */
+  | { readonly what: "paused"; readonly tasks: readonly string[] }
+  | { readonly what: "resumed" }
   | { readonly what: "draining"; readonly tasks: readonly string[] };
 
 /**
@@ -114,6 +117,9 @@ class Worker {
   readonly #shutdown = new AbortController();
   /** Aborts when no more tasks are taken. */
   readonly #drainSignal: AbortSignal;
+  /** Says at once what it is at, and whether it takes more; made when the server knows it. */
+  #sayNow: () => void = () => {};
+  #isPaused = false;
   #intervalMs = HEARTBEAT_MS;
 
   constructor(options: WorkerOptions) {
@@ -167,6 +173,7 @@ class Worker {
       const agentId = await this.#identity.id(over);
       const lost = new AbortController();
       const until = AbortSignal.any([over, lost.signal]);
+      this.#sayNow = () => void this.#beat(agentId, until).catch(() => undefined); // the next one says the same
       try {
         const line = holdLine(this.#client, {
           agentId,
@@ -174,7 +181,7 @@ class Worker {
           signal: until,
           opened: () => {
             this.#tell({ what: "ready", agentId });
-            void this.#beat(agentId, until).catch(() => undefined); // the next one says the same
+            this.#sayNow();
           },
           lost: ({ message }, againInMs) => this.#tell({ what: "interrupted", why: message, againInMs }),
           heard: (message) => this.#hear(message),
@@ -205,7 +212,7 @@ class Worker {
 
   async #beat(agentId: string, signal: AbortSignal): Promise<void> {
     const { pendingTasks } = await this.#client.agent.heartbeat(
-      { agentId, activeTasks: [...this.#atWork.keys()] },
+      { agentId, activeTasks: [...this.#atWork.keys()], takesNoTasks: !this.#takesTasks },
       { signal, metadata: this.#identity.metadata, onTrailers: (trailers) => this.#heedInterval(trailers) },
     );
     for (const taskId of pendingTasks) this.#take({ taskId, attempt: "" });
@@ -226,21 +233,58 @@ class Worker {
   }
 
   #obey({ command, parameters }: ControlMessage): void {
-    if (command === ControlCommand.SHUTDOWN) this.#shutdown.abort();
-    if (command !== ControlCommand.CANCEL) return;
+    switch (command) {
+      case ControlCommand.SHUTDOWN:
+        this.#shutdown.abort();
+        return;
+      case ControlCommand.PAUSE:
+        this.#pause();
+        return;
+      case ControlCommand.RESUME:
+        this.#resume();
+        return;
+      case ControlCommand.CANCEL:
+        this.#cancel(parameters);
+    }
+  }
+
+  /** What it is at goes on; the server gives what else it was told of to others. */
+  #pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#tell({ what: "paused", tasks: [...this.#atWork.keys()] });
+    this.#sayNow();
+  }
+
+  #resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#tell({ what: "resumed" });
+    this.#sayNow();
+  }
+
+  #cancel(parameters: ControlMessage["parameters"]): void {
     const { task_id: taskId = "", reason = "", force } = parameters;
     const how = force === "true" ? "forced" : "cancelled";
     this.#atWork.get(taskId)?.task.end(new TaskEnded(how, reason || "it was cancelled"));
   }
 
+  get #takesTasks(): boolean {
+    return !this.#isPaused && !this.#drainSignal.aborted;
+  }
+
   #take(given: Given): void {
-    if (this.#drainSignal.aborted) return;
-    const { taskId, attempt, task: all } = given;
+    if (!this.#takesTasks) return;
+    const { taskId, attempt } = given;
     const before = this.#atWork.get(taskId);
     if (before !== undefined) {
       if (attempt !== "" && attempt !== before.task.attempt) this.#again.set(taskId, given);
       return;
     }
+    this.#begin(given);
+  }
+
+  #begin({ taskId, attempt, task: all }: Given): void {
     const { run } = this.#options;
     const task = new TaskAtWork(this.#client, {
       taskId,
@@ -261,11 +305,13 @@ class Worker {
     this.#tell({ what: "task_over", taskId, report });
     const again = this.#again.get(taskId);
     this.#again.delete(taskId);
-    if (again !== undefined) this.#take(again);
+    // It was given before a pause, and is said to be at work.
+    if (again !== undefined && !this.#drainSignal.aborted) this.#begin(again);
   }
 
   async #drain(): Promise<void> {
     if (this.#atWork.size === 0) return;
+    this.#sayNow();
     this.#tell({ what: "draining", tasks: [...this.#atWork.keys()] });
     const { drainMs = DRAIN_MS, hurry } = this.#options;
     const patience = AbortSignal.timeout(drainMs);

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import type { AgentId } from "../../src/agents/agent.ts";
+import { nothingReported } from "../../src/agents/presence.ts";
 import { forgetEndedOnce } from "../../src/agents/retention.ts";
 import { thrown } from "../client/thrown.ts";
 import { agentParts, call, everyMs, graceMs, metadata } from "./agent-parts.ts";
 
-const beat = { report: { usage: undefined, activeTasks: [] }, token: undefined };
+const beat = { report: nothingReported, token: undefined };
 const signal = new AbortController().signal;
 
 describe("loseSilent()", () => {

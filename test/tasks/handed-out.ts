@@ -61,6 +61,7 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
       background,
       deliver: (agentId, message) => parts.deliver(agentId, message),
       onAbsent: () => {},
+      takesTasks: () => true,
     }),
     deliver: () => {
       throw new Failure("not_found", "Cannot pass a message: there is no line");
