@@ -44,7 +44,7 @@ export const maxPageText = 16_000_000;
 
 export interface Listing<Row> {
   readonly rows: readonly Row[];
-  /** How many rows the query has in all, over all pages, if the query asked; otherwise how many are on this page. */
+  /** How many rows the query has in all, over all pages, as far as the query asked; otherwise how many are on this page. */
   readonly total: number;
   /** Where the next page begins; absent when this is the last one. */
   readonly next?: PagePlace;

@@ -23,7 +23,10 @@ export interface Range {
   readonly lte?: string | number;
 }
 
-/** Which rows. Every condition that is given must hold; a column that is null matches no range. */
+/**
+ * Which rows. Every condition that is given must hold; a column that is null matches no range. `key` is a column of every
+ * table.
+ */
 export interface Query {
   readonly where?: Readonly<Record<string, ColumnValue | Range | readonly string[]>>;
   readonly labels?: Readonly<Record<string, string>>;
@@ -36,8 +39,8 @@ export interface Query {
 export interface PageQuery extends Query {
   readonly limit: number;
   readonly after?: PagePlace | undefined;
-  /** Counts the rows of all pages too, which costs a walk over them. */
-  readonly total?: true;
+  /** Counts the rows of all pages too, which costs a walk over them; a number: over so many at most. */
+  readonly total?: true | number;
 }
 
 /** Where a page ended: the value of the order's column and the key of its last row. */

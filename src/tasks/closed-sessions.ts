@@ -6,7 +6,7 @@ import type { PagePlace } from "../store/table.ts";
 import { OwedMoves } from "./owed-moves.ts";
 import { openStates, type Task } from "./task.ts";
 import { systemChange, type TaskChanges } from "./task-changes.ts";
-import { taskTable } from "./task-rows.ts";
+import { censusRow, censusTable, kindsOf, taskTable } from "./task-rows.ts";
 import { cancelTask, type Step, type TaskPolicy } from "./task-rules.ts";
 
 /** Sessions that take no more work: the tasks that they have asked for are given up. */
@@ -31,7 +31,8 @@ export class ClosedSessions {
   /** Gives up the tasks of a session, those too that the store refuses to change at first. */
   giveUp(sessionId: string, session: Session | undefined): void {
     this.#background.start("give up the tasks of a closed session", async (signal) => {
-      const where = { sessionId, state: openStates };
+      const census = await this.#store.get(censusTable, censusRow);
+      const where = { sessionId, kind: openStates.flatMap((state) => kindsOf(census, { state })) };
       const step = (task: Task, at: Instant) => endWithSession(task, { session, at, policy: this.#policy });
       let after: PagePlace | undefined;
       do {

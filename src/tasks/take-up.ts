@@ -4,8 +4,8 @@ import type { PagePlace } from "../store/table.ts";
 import { type ClosedSessions, isOfClosed } from "./closed-sessions.ts";
 import type { HandingOut } from "./handing-out.ts";
 import type { Silences } from "./silences.ts";
-import { isLeased, type Task, type TaskState } from "./task.ts";
-import { taskTable } from "./task-rows.ts";
+import { isLeased, type Task } from "./task.ts";
+import { censusRow, censusTable, kindsOf, taskTable } from "./task-rows.ts";
 
 /**
  * Takes up the tasks that the server before this one has left: those with agents stay with them, and their workers have a
@@ -26,14 +26,20 @@ export async function takeUpTasks(parts: {
     const session = await store.get(sessionTable, task.sessionId);
     if (isOfClosed(task, session)) closed.set(task.sessionId, session);
   };
-  for (const state of ["pending", "running", "paused", "queued"] as const) await each(store, state, takeUp);
+  const census = await store.get(censusTable, censusRow);
+  for (const state of ["pending", "running", "paused", "queued"] as const)
+    await each(store, kindsOf(census, { state }), takeUp);
   for (const [sessionId, session] of closed) closedSessions.giveUp(sessionId, session);
 }
 
-async function each(store: Store, state: TaskState, act: (task: Task) => Promise<void>): Promise<void> {
+async function each(
+  store: Store,
+  kind: readonly string[],
+  act: (task: Task) => Promise<void>,
+): Promise<void> {
   let after: PagePlace | undefined;
   do {
-    const page = await store.list(taskTable, { where: { state }, limit: 1_000, after });
+    const page = await store.list(taskTable, { where: { kind }, limit: 1_000, after });
     for (const task of page.rows) await act(task);
     after = page.next;
   } while (after !== undefined);

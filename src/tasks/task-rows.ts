@@ -16,6 +16,7 @@ export const taskTable: Table<Task> = {
     agentId: agentOf,
     type: (task) => task.type,
     priority: (task) => task.priority,
+    kind: (task) => censusKey(countedOf(task)),
     createdAt: (task) => task.createdAt,
     dueAt,
     endedAt: (task) => (isEnded(task) ? task.life.at : null),
@@ -83,17 +84,29 @@ export function counted(
   return { counts };
 }
 
+/** The kinds of tasks that match, where only these are asked for: values of the column `kind`. */
+export function kindsOf(census: Census | undefined, wanted: Partial<Counted>): readonly string[] {
+  return matching(census, wanted).map(([kind]) => kind);
+}
+
 /** How many tasks match, where only these are asked for. */
 export function countOf(census: Census | undefined, wanted: Partial<Counted>): number {
-  let count = 0;
-  for (const [key, number] of Object.entries(census?.counts ?? {})) {
+  return matching(census, wanted).reduce((sum, [, count]) => sum + count, 0);
+}
+
+function matching(
+  census: Census | undefined,
+  wanted: Partial<Counted>,
+): readonly (readonly [string, number])[] {
+  return Object.entries(census?.counts ?? {}).filter(([key, count]) => {
     const [state, type, priority] = key.split("/");
-    if (wanted.state !== undefined && wanted.state !== state) continue;
-    if (wanted.type !== undefined && wanted.type !== type) continue;
-    if (wanted.priority !== undefined && wanted.priority !== priority) continue;
-    count += number;
-  }
-  return count;
+    return (
+      count > 0 &&
+      (wanted.state === undefined || wanted.state === state) &&
+      (wanted.type === undefined || wanted.type === type) &&
+      (wanted.priority === undefined || wanted.priority === priority)
+    );
+  });
 }
 
 function countedOf({ life, type, priority }: Task): Counted {

@@ -1,5 +1,6 @@
 import { agentTable, registeredAgent } from "../agents/agent.ts";
 import type { Call } from "../call.ts";
+import type { Instant } from "../events/event.ts";
 import { invalid } from "../failure.ts";
 import { activityTable, sessionTable } from "../sessions/session.ts";
 import { answerTable, onceKey } from "../store/answers.ts";
@@ -25,6 +26,7 @@ import {
   censusRow,
   censusTable,
   countOf,
+  kindsOf,
   knownTask,
   type TaskData,
   taskDataKey,
@@ -182,25 +184,28 @@ export class Tasks {
   }): Promise<Listing<Task>> {
     const { filter, limit, after } = page;
     const { agentId, state, type, priority, sessionId, createdAfter, createdBefore } = filter;
-    const isRange = createdAfter !== undefined || createdBefore !== undefined;
-    const range = {
-      ...(createdAfter === undefined ? {} : { gte: createdAfter }),
-      ...(createdBefore === undefined ? {} : { lt: createdBefore }),
-    };
-    const where = {
-      ...(agentId === undefined ? {} : { agentId }),
+    const wanted = {
       ...(state === undefined ? {} : { state }),
       ...(type === undefined ? {} : { type }),
       ...(priority === undefined ? {} : { priority }),
+    };
+    const census = await this.#store.get(censusTable, censusRow);
+    const isRange = createdAfter !== undefined || createdBefore !== undefined;
+    const range = {
+      ...(createdAfter === undefined ? {} : { gte: firstIdAt(createdAfter) }),
+      ...(createdBefore === undefined ? {} : { lt: firstIdAt(createdBefore) }),
+    };
+    const where = {
+      ...(agentId === undefined ? {} : { agentId }),
       ...(sessionId === undefined ? {} : { sessionId }),
-      ...(isRange ? { createdAt: range } : {}),
+      ...(agentId === undefined && Object.keys(wanted).length === 0 ? {} : { kind: kindsOf(census, wanted) }),
+      ...(isRange ? { key: range } : {}),
     };
     const query = { where, limit, after, descending: true } as const;
-    // The census knows how many there are without a walk over them.
+    // The census knows how many there are without a walk over them; of the others no more are counted than costs little.
     if (agentId !== undefined || sessionId !== undefined || isRange)
-      return await this.#store.list(taskTable, { ...query, total: true });
-    const total = await this.count(filter);
-    return { ...(await this.#store.list(taskTable, query)), total };
+      return await this.#store.list(taskTable, { ...query, total: mostCounted });
+    return { ...(await this.#store.list(taskTable, query)), total: countOf(census, wanted) };
   }
 
   async count(of: Pick<TaskFilter, "state" | "type" | "priority">): Promise<number> {
@@ -266,6 +271,16 @@ export class Tasks {
   async #data(id: TaskId, kind: TaskData["kind"]): Promise<TaskData | undefined> {
     return await this.#store.get(taskDataTable, taskDataKey(id, kind));
   }
+}
+
+/** How many of a session's, of an agent's or of some time are counted. */
+const mostCounted = 10_000;
+
+/** What the ids of tasks that were made at a time, or after it, do not come before. */
+function firstIdAt(at: Instant): string {
+  if (at >= 2 ** 48) return "g"; // behind them all
+  const hex = Math.max(0, Math.ceil(at)).toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 }
 
 /** How many of a session's tasks it names. */

@@ -46,6 +46,10 @@ export function storeQueries(open: () => Promise<StoreSubject>): void {
       [{ rank: { gte: 4, lte: 2 } }, ""],
       [{ topic: { gte: "x" } }, "abcd"],
       [{ topic: "y", rank: 3 }, "d"],
+      [{ topic: ["x", "y"], rank: 3 }, "ad"],
+      [{ key: "c" }, "c"],
+      [{ key: { gt: "b", lte: "d" } }, "cd"],
+      [{ key: { gte: "b" }, topic: ["x", "Z"] }, "be"],
     ];
     for (const [where, ids] of expected) {
       expect([where, await found({ where })]).toEqual([where, ids]);
@@ -137,6 +141,8 @@ export function storeQueries(open: () => Promise<StoreSubject>): void {
     const second = await store.list(noteTable, { ...page, after: first.next, total: true });
     expect([second.rows.length, second.total, second.next]).toEqual([2, 4, undefined]);
     expect((await store.list(noteTable, page)).total).toBe(2);
+    expect((await store.list(noteTable, { ...page, total: 3 })).total).toBe(3);
+    expect((await store.list(noteTable, { ...page, total: 9 })).total).toBe(4);
   });
 
   test("list() neither repeats nor skips rows while others come and go between its pages", async () => {

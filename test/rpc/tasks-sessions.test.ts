@@ -144,8 +144,18 @@ describe("ListTasks()", () => {
     const { task } = await client.agent.getTaskStatus({ taskId: ids[2] ?? "" });
     const { createdAt } = task ?? {};
     if (createdAt === undefined) throw new Error("a task has a time");
-    expect((await list({ createdBefore: createdAt })).every((at) => at < 2 || at === 2)).toBe(true);
-    expect(await list({ createdAfter: createdAt })).toEqual(expect.arrayContaining([4, 3, 2]));
+    const before = await list({ createdBefore: createdAt });
+    const after = await list({ createdAfter: createdAt });
+    expect(after).toEqual(expect.arrayContaining([4, 3, 2]));
+    expect([...after, ...before]).toEqual([4, 3, 2, 1, 0]);
+    expect(await list({ createdAfter: createdAt, type: TaskType.CUSTOM })).toEqual(
+      after.filter((at) => at % 2 === 0),
+    );
+    const far = { seconds: 253_402_300_799n, nanos: 0 }; // the end of the year 9999, which no id can name
+    expect(await list({ createdAfter: far })).toEqual([]);
+    expect(await list({ createdBefore: far, createdAfter: { seconds: -1n, nanos: 0 } })).toEqual([
+      4, 3, 2, 1, 0,
+    ]);
     const pages: string[] = [];
     for (let pageToken = ""; ; ) {
       const page = await client.agent.listTasks({ filter: { sessionId }, pageSize: 2, pageToken });

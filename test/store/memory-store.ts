@@ -61,7 +61,10 @@ export class MemoryStore implements Store {
     const last = rows.at(-1);
     return {
       rows,
-      total: query.total ? all.length : rows.length,
+      total:
+        query.total === undefined
+          ? rows.length
+          : Math.min(all.length, query.total === true ? all.length : query.total),
       ...(rows.length < rest.length && last !== undefined ? { next: placeOf(table, query, last) } : {}),
       position: this.#disk.tail,
     };
@@ -181,7 +184,7 @@ function order(left: ColumnValue, right: ColumnValue): number {
 }
 
 function columnOf<Row>(table: Table<Row>, name: string, row: Row): ColumnValue {
-  return table.columns[name]?.(row) ?? null;
+  return name === "key" ? table.key(row) : (table.columns[name]?.(row) ?? null);
 }
 
 function textSize(row: unknown): number {

@@ -6,7 +6,7 @@ import { changed, type Decision, type Loaded, type Loads, put } from "../../src/
 import { HandingOut } from "../../src/tasks/handing-out.ts";
 import type { Task, TaskId, TaskState } from "../../src/tasks/task.ts";
 import { TaskChanges } from "../../src/tasks/task-changes.ts";
-import { taskTable } from "../../src/tasks/task-rows.ts";
+import { censusRow, censusTable, counted, taskTable } from "../../src/tasks/task-rows.ts";
 import { acceptedTask, cancelTask } from "../../src/tasks/task-rules.ts";
 import { metadata } from "../agents/agent-parts.ts";
 import { MemoryStore } from "../store/memory-store.ts";
@@ -95,7 +95,10 @@ export function startHandingOut({ mostWaiting }: { readonly mostWaiting: number 
         ).task;
       });
       const rows = made.map((task) => put(taskTable, task));
-      await store.change({}, () => changed(undefined, rows));
+      await store.change({ census: { table: censusTable, key: censusRow } }, ({ census }) => {
+        const after = made.reduce((before, task) => counted(before, undefined, task) ?? before, census);
+        return changed(undefined, [...rows, ...(after === undefined ? [] : [put(censusTable, after)])]);
+      });
       for (const task of made) {
         tasks.set(task.id, task);
         parts.handing.made(task);

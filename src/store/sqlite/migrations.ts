@@ -150,4 +150,14 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE task_census ("key" TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
   `,
+  // Tasks are listed by any of state, type and priority, of a session or an agent, without a walk over the others.
+  `
+  ALTER TABLE tasks ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+  UPDATE tasks SET kind = state || '/' || type || '/' || priority;
+  DROP INDEX tasks_state;
+  DROP INDEX tasks_agent;
+  CREATE INDEX tasks_kind ON tasks (kind, "key");
+  CREATE INDEX tasks_session_kind ON tasks (sessionId, kind, "key");
+  CREATE INDEX tasks_agent_kind ON tasks (agentId, kind, "key");
+  `,
 ];

@@ -8,6 +8,8 @@ export interface Sql {
 
 /** The statement that reads a page of `table`, one row more than asked for, so that the last page is known. */
 export function pageSql(table: string, query: PageQuery): Sql {
+  const alternatives = query.orderBy === undefined ? alternativesOf(query) : [];
+  if (alternatives.length > 1) return mergedPageSql(table, { query, alternatives });
   const { text, values } = conditions(query);
   const order = query.orderBy === undefined ? '"key"' : column(query.orderBy);
   const direction = query.descending ? "DESC" : "ASC";
@@ -23,6 +25,43 @@ export function pageSql(table: string, query: PageQuery): Sql {
   return { text: `SELECT "key", body FROM "${table}"${where(terms)} ORDER BY ${ordering} LIMIT ?`, values };
 }
 
+/**
+ * The same of a query for several values of a column: one walk along an index for each, of which each goes only as far as
+ * the page does. SQLite would read all rows of all values, and sort them.
+ */
+function mergedPageSql(
+  table: string,
+  { query, alternatives }: { readonly query: PageQuery; readonly alternatives: readonly Query[] },
+): Sql {
+  const direction = query.descending ? "DESC" : "ASC";
+  const values: SQLQueryBindings[] = [];
+  const walks = alternatives.map((alternative) => {
+    const one = conditions(alternative);
+    const beyond = query.after === undefined ? undefined : beyondPlace(query, query.after);
+    values.push(...one.values, ...(beyond?.values ?? []));
+    return `SELECT "key" FROM "${table}"${where([...one.text, ...(beyond === undefined ? [] : [beyond.text])])}`;
+  });
+  values.push(query.limit + 1);
+  const keys = `${walks.join(" UNION ALL ")} ORDER BY 1 ${direction} LIMIT ?`;
+  return {
+    text: `SELECT "key", body FROM "${table}" WHERE "key" IN (${keys}) ORDER BY "key" ${direction}`,
+    values,
+  };
+}
+
+/** SQLite takes 500. */
+const mostAlternatives = 400;
+
+/** The queries for one value each that together are this one; none when it is of one value for each of its columns. */
+function alternativesOf(query: PageQuery): readonly Query[] {
+  const severals = Object.entries(query.where ?? {}).filter((entry) => Array.isArray(entry[1]));
+  const [name, wanted] = severals[0] ?? [];
+  if (severals.length !== 1 || name === undefined || !Array.isArray(wanted)) return [];
+  const distinct: readonly string[] = [...new Set<string>(wanted)];
+  if (distinct.length > mostAlternatives) return [];
+  return distinct.map((value) => ({ ...query, where: { ...query.where, [name]: value } }));
+}
+
 /** The term that says that a row comes after `place`. Nulls, which compare with nothing, are the least of a column. */
 function beyondPlace(query: Query, place: PagePlace): Sql {
   const beyond = query.descending ? "<" : ">";
@@ -36,10 +75,12 @@ function beyondPlace(query: Query, place: PagePlace): Sql {
   return { text: query.descending ? `(${text} OR ${name} IS NULL)` : text, values: [place.value, place.key] };
 }
 
-/** The statement that counts the rows of a query. */
-export function countSql(table: string, query: Query): Sql {
+/** The statement that counts the rows of a query, up to `most` if that is given. */
+export function countSql(table: string, query: Query, most?: number): Sql {
   const { text, values } = conditions(query);
-  return { text: `SELECT count(*) AS count FROM "${table}"${where(text)}`, values };
+  if (most === undefined) return { text: `SELECT count(*) AS count FROM "${table}"${where(text)}`, values };
+  const rows = `SELECT 1 FROM "${table}"${where(text)} LIMIT ?`;
+  return { text: `SELECT count(*) AS count FROM (${rows})`, values: [...values, most] };
 }
 
 /** The terms that say that `labels` (a JSON object in the column of that name) has all of these. */

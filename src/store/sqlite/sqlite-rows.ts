@@ -60,8 +60,9 @@ export class SqliteRows {
     return { rows, more: false };
   }
 
-  count<Row>(table: Table<Row>, query: Query): number {
-    const { text, values } = countSql(table.name, query);
+  /** @param most where counting ends; `true`: nowhere */
+  count<Row>(table: Table<Row>, query: Query, most: true | number = true): number {
+    const { text, values } = countSql(table.name, query, most === true ? undefined : most);
     return this.#database.query<{ count: number }, SQLQueryBindings[]>(text).get(...values)?.count ?? 0;
   }
 

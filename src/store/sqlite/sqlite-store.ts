@@ -91,7 +91,7 @@ export class SqliteStore implements Store {
         last === undefined || query.orderBy === undefined ? null : columnOf(table, query.orderBy, last);
       return {
         rows,
-        total: query.total ? this.#rows.count(table, query) : rows.length,
+        total: query.total === undefined ? rows.length : this.#rows.count(table, query, query.total),
         ...(more && last !== undefined ? { next: { value, key: table.key(last) } } : {}),
         position: this.events.tail,
       };

@@ -2138,7 +2138,7 @@ export type ListTasksResponse = Message<"proto.agent.v1.ListTasksResponse"> & {
   tasks: Task[];
 
   /**
-   * How many match, on all pages.
+   * How many match, on all pages; of an agent, of a session or of some time, no more than 10,000 are counted.
    *
    * @generated from field: int32 total_count = 2;
    */
