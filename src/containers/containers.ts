@@ -325,8 +325,10 @@ export class Containers {
   }
 
   async #kill(id: ContainerId, signal: AbortSignal): Promise<void> {
+    const { runtime, times } = this.#parts;
+    const within = AbortSignal.any([signal, AbortSignal.timeout(times.operationMs)]);
     try {
-      await this.#parts.runtime.kill(engineName(id), { signalName: "KILL" }, signal);
+      await runtime.kill(engineName(id), { signalName: "KILL" }, within);
     } catch (error) {
       // It may have ended in the meantime; the removal finds out what is true.
       if (!(error instanceof Failure)) throw error;

@@ -131,7 +131,7 @@ export class EngineLink {
     const ranOutAt = this.#ranOut.get(id);
     const isOfThisRun = ranOutAt !== undefined && ranOutAt >= (found.startedAt ?? 0);
     const facts = { ...found, oomKilled: found.oomKilled || isOfThisRun };
-    if (!(await this.#startIsRight(container, facts, call))) return undefined;
+    if (!(await this.#startIsRight(container, facts, { ...call, signal }))) return undefined;
     const { actor, correlationId } = call;
     const observing = { at: clock(), actor, correlationId, source: engineSource, reason: "" };
     const seen = await store.change(loadedWith(container), (loaded) =>

@@ -158,6 +158,25 @@ describe("remove()", () => {
     expect((await stopping).container.life).toMatchObject({ state: "exited", exitCode: 137 });
     expect(await subject.rows()).toEqual([]);
   });
+
+  test("by force goes on when the engine never answers its kill", async () => {
+    const limits = {
+      BAAAHT_RUNTIME_STOP_GRACE: "50ms",
+      BAAAHT_RUNTIME_CLOSE_GRACE: "50ms",
+      BAAAHT_RUNTIME_OPERATION_TIMEOUT: "1s",
+    };
+    await using subject = await domainSubject({ limits });
+    const { id } = await subject.create(await subject.session());
+    const stop = subject.runtime.hold("stop", "before");
+    const stopping = thrown(() => subject.containers.stop(id, {}, subject.call()));
+    await stop.reached;
+    const kill = subject.runtime.hold("kill", "before");
+    const removing = subject.containers.remove(id, { how: "force" }, subject.call());
+    await kill.reached;
+    await removing;
+    expect(await stopping).toMatchObject({ kind: "unavailable", details: { reason: "TIMED_OUT" } });
+    expect(await subject.rows()).toEqual([]);
+  });
 });
 
 describe("the close of a session", () => {
