@@ -111,6 +111,7 @@ async function start(recipe: EngineRecipe, folders: EngineFolders): Promise<void
   const out = openSync(log, "w");
   const pidFile = join(folders.run, "pid");
   const launcher = Bun.spawn([...FORKED, "sh", "-c", LAUNCH, pidFile, ...command], {
+    cwd: folders.data, // Podman's monitors leave files where they were started
     stdio: ["ignore", out, out],
     env: { ...process.env, PATH: SYSTEM_PATH, ...env },
   });
