@@ -3,7 +3,7 @@ import { extract, type Headers, pack } from "tar-stream";
 import type { RuntimeId } from "../../src/runtime/runtime.ts";
 import { failure, type Subject, soon } from "./runtime-subject.ts";
 
-const FOREVER = "while true; do sleep 0.01; done";
+const FOREVER = "sleep 100000";
 const NOBODY = "f".repeat(64) as RuntimeId; // as: an id of the right form
 
 /** An uncompressed archive of these entries. */

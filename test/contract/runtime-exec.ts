@@ -3,12 +3,15 @@ import { Failure } from "../../src/failure.ts";
 import type { RuntimeId } from "../../src/runtime/runtime.ts";
 import { all, bytes, failure, finish, readUntil, SET_UP_MS, type Subject, soon } from "./runtime-subject.ts";
 
+/** Of a container. */
+const IDLE = "sleep 100000";
+/** Of a command: ends soon behind its shell. */
 const FOREVER = "while :; do sleep 0.05; done";
 
 export function execContract(subject: Subject): void {
   let id: RuntimeId;
   beforeAll(async () => {
-    id = await subject.startedForCommands(subject.script(FOREVER, { env: { OUTER: "from outside" } }));
+    id = await subject.startedForCommands(subject.script(IDLE, { env: { OUTER: "from outside" } }));
   }, SET_UP_MS);
   afterAll(() => subject.runtime.remove(id, soon()), SET_UP_MS);
   running(subject, () => id);
@@ -216,14 +219,14 @@ function ending(subject: Subject, container: () => RuntimeId): void {
   });
 
   test("output ends when the container is killed under it", async () => {
-    const other = await subject.startedForCommands(subject.script(FOREVER));
+    const other = await subject.startedForCommands(subject.script(IDLE));
     await using exec = await subject.exec(other, ["sh", "-c", `echo first; ${FOREVER}`]);
     for await (const _ of exec.output) await subject.runtime.stop(other, { graceMs: 0 }, soon());
     expect(["exited", "unknown"]).toContain((await exec.outcome(soon())).kind);
   });
 
   test("outcome() is unknown with the reason when the engine has forgotten the exec", async () => {
-    const other = await subject.startedForCommands(subject.script(FOREVER));
+    const other = await subject.startedForCommands(subject.script(IDLE));
     await using exec = await subject.exec(other, ["true"]);
     await all(exec.output);
     await subject.runtime.remove(other, soon());

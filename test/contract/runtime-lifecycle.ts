@@ -4,7 +4,9 @@ import { failure, type Subject, soon } from "./runtime-subject.ts";
 
 // as: an id of the right form that no engine has
 const NOBODY = "0".repeat(64) as RuntimeId;
-const FOREVER = "while :; do sleep 0.05; done";
+const FOREVER = "sleep 100000";
+/** For scripts with traps, which run when a command has ended. */
+const HEEDFUL = "while :; do sleep 0.05; done";
 
 export function lifecycleContract(subject: Subject): void {
   creating(subject);
@@ -113,14 +115,14 @@ function creating(subject: Subject): void {
 
 function stopping(subject: Subject): void {
   test("stop() lets the command end by itself within the grace", async () => {
-    const id = await subject.started(subject.script(`trap 'exit 7' TERM; echo ready; ${FOREVER}`));
+    const id = await subject.started(subject.script(`trap 'exit 7' TERM; echo ready; ${HEEDFUL}`));
     await ready(subject, id);
     await subject.runtime.stop(id, { graceMs: 30_000 }, soon());
     expect(await subject.facts(id)).toMatchObject({ state: "exited", exitCode: 7 });
   });
 
   test("stop() kills after the grace what does not want to end", async () => {
-    const id = await subject.started(subject.script(`trap '' TERM; echo ready; ${FOREVER}`));
+    const id = await subject.started(subject.script(`trap '' TERM; echo ready; ${HEEDFUL}`));
     await ready(subject, id);
     await subject.runtime.stop(id, { graceMs: 100 }, soon());
     expect(await subject.facts(id)).toMatchObject({ state: "exited", exitCode: 137 });
@@ -143,7 +145,7 @@ function stopping(subject: Subject): void {
   });
 
   test("kill() sends the signal that it is told", async () => {
-    const id = await subject.started(subject.script(`trap 'exit 9' USR1; echo ready; ${FOREVER}`));
+    const id = await subject.started(subject.script(`trap 'exit 9' USR1; echo ready; ${HEEDFUL}`));
     await ready(subject, id);
     await subject.runtime.kill(id, { signalName: "USR1" }, soon());
     await subject.text(id, { follow: true });
@@ -280,7 +282,7 @@ function aborting(subject: Subject): void {
   });
 
   test("stop() ends its wait when its signal aborts", async () => {
-    const id = await subject.started(subject.script(`trap '' TERM; echo ready; ${FOREVER}`));
+    const id = await subject.started(subject.script(`trap '' TERM; echo ready; ${HEEDFUL}`));
     await ready(subject, id);
     const aborting = new AbortController();
     const stopping = failure(subject.runtime.stop(id, { graceMs: 600_000 }, aborting.signal));

@@ -17,7 +17,7 @@ export function watchContract(subject: Subject): void {
   test("watch() tells of pause and resume", async () => {
     const labels = { "contract.watch": crypto.randomUUID() };
     await using watch = await subject.watching(labels);
-    const id = await subject.started(subject.script("while :; do sleep 0.05; done", { labels }));
+    const id = await subject.started(subject.script("sleep 100000", { labels }));
     await subject.runtime.pause(id, soon());
     await watch.until(({ action }) => action === "pause");
     await subject.runtime.resume(id, soon());

@@ -16,7 +16,8 @@ import { cleared } from "../daemon/engine-containers.ts";
 import { engine } from "../engine.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 
-const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"];
+/** Until it is told to end. It waits, and starts nothing again and again: many of these are there at once. */
+const FOREVER = ["sh", "-c", "trap 'exit 7' TERM; sleep 100000 & wait"];
 
 export type ExecFrame = MessageInitShape<typeof ExecContainerRequestSchema>;
 export type AttachFrame = MessageInitShape<typeof AttachExecRequestSchema>;

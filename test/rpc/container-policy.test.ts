@@ -20,7 +20,7 @@ type Config = MessageInitShape<typeof ContainerConfigSchema>;
 
 const SET_UP_MS = 600_000;
 const TEST_MS = 120_000;
-const FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"];
+const FOREVER = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 /** Says hello to whoever comes. */
 const SAY = ["sh", "-c", "trap 'exit 0' TERM; while :; do echo hello | nc -l -p 8080 & wait; done"];
 const mb = 1024n * 1024n;
