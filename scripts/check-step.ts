@@ -25,9 +25,14 @@ export interface CheckOutcome {
 /** One line of `check`. A step that is no test run counts as one check, passed or failed. */
 export interface CheckStep {
   readonly name: string;
-  /** `together`: cheap and independent of its neighbours of the same kind, which run at the same time. */
-  readonly runs: "together" | "alone";
   run(context: CheckContext): Promise<CheckOutcome>;
+}
+
+/** Steps that need nothing of each other. */
+export interface CheckStage {
+  /** So many of them are begun in their order; each of the others when one has ended. */
+  readonly atOnce: number;
+  readonly steps: readonly CheckStep[];
 }
 
 export const PASSED: CheckOutcome = { passed: 1, failures: [] };
@@ -37,10 +42,9 @@ export function failed(name: string, detail: string): CheckOutcome {
 }
 
 /** A step that passes when a command ends with 0. */
-export function commandStep(name: string, runs: CheckStep["runs"], command: readonly string[]): CheckStep {
+export function commandStep(name: string, command: readonly string[]): CheckStep {
   return {
     name,
-    runs,
     run: async ({ env, signal }) => {
       const done = await runCommand(command, { cwd: ROOT, env, signal });
       if (done.exitCode === 0) return PASSED;

@@ -1,48 +1,52 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Glob } from "bun";
-import { bunScript, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
+import { bunScript, type CheckStage, type CheckStep, commandStep, ROOT, tool } from "./check-step.ts";
 import { goStep, grpcurlStep, podmanStep, pythonStep, shellsStep } from "./foreign-tools.ts";
 import { testStep } from "./test-group.ts";
 
-/** Folders of test/ that get a process of their own: they take long, or nothing may disturb them. */
-const OWN_PROCESS = ["crash", "faults", "foreign"];
+/** Folders of test/ that get a step of their own, in one process: nothing else of theirs may run beside what they kill. */
+const OWN_STEP = ["crash", "faults", "foreign"] as const;
 
-/** What `check` does once everything is set up, in this order. To add a check, add it here. */
-export const STEPS: readonly CheckStep[] = [
-  commandStep("format and lint", "together", tool("biome", "ci", "--colors=off", ".")),
-  commandStep("types", "together", tool("tsc", "--noEmit", "--pretty", "false")),
-  commandStep("unused code and dependencies", "together", tool("knip", "--no-progress")),
-  commandStep("the API's style", "together", tool("buf", "lint")),
-  commandStep(
-    "the API breaks nobody",
-    "together",
-    tool("buf", "breaking", "--against", "proto/baseline.binpb"),
-  ),
-  commandStep("generated code is current", "together", bunScript("scripts/generate.ts", "--check")),
-  buildStep("build"),
-  podmanStep("Podman for its tests"),
-  shellsStep("shells for completion"),
-  testStep({
-    name: "tests",
-    processes: availableParallelism() + 1, // much of the time a test waits for an engine
-    files: () => testFiles((folder) => !OWN_PROCESS.includes(folder)),
-  }),
-  testStep({ name: "crash tests", processes: 1, files: () => testFiles((folder) => folder === "crash") }),
-  testStep({ name: "fault tests", processes: 1, files: () => testFiles((folder) => folder === "faults") }),
-  goStep("Go for its example"),
-  pythonStep("Python for its example"),
-  grpcurlStep("grpcurl"),
-  testStep({
-    name: "foreign clients",
-    processes: 1,
-    files: () => testFiles((folder) => folder === "foreign"),
-  }),
+/** What `check` does once everything is set up, a stage after the other. To add a check, add it here. */
+export const STAGES: readonly CheckStage[] = [
+  {
+    // What waits for downloads comes first, and leaves a processor to the others.
+    atOnce: availableParallelism() + 1,
+    steps: [
+      pythonStep("Python for its example"),
+      podmanStep("Podman for its tests"),
+      shellsStep("shells for completion"),
+      goStep("Go for its example"),
+      grpcurlStep("grpcurl"),
+      buildStep("build"),
+      commandStep("types", tool("tsc", "--noEmit", "--pretty", "false")),
+      commandStep("format and lint", tool("biome", "ci", "--colors=off", ".")),
+      commandStep("unused code and dependencies", tool("knip", "--no-progress")),
+      commandStep("the API's style", tool("buf", "lint")),
+      commandStep("the API breaks nobody", tool("buf", "breaking", "--against", "proto/baseline.binpb")),
+      commandStep("generated code is current", bunScript("scripts/generate.ts", "--check")),
+    ],
+  },
+  {
+    atOnce: availableParallelism(),
+    steps: [
+      testStep({
+        name: "tests",
+        processes: availableParallelism() + 1, // now and then a test waits for an engine
+        files: () => testFiles((folder) => !OWN_STEP.some((own) => own === folder)),
+      }),
+      // Much of their time they wait for what they kill to come back.
+      ...OWN_STEP.map((own) =>
+        testStep({ name: `${own} tests`, processes: 1, files: () => testFiles((folder) => folder === own) }),
+      ),
+    ],
+  },
 ];
 
 /** Builds the executable, and gives its path to the tests as BAAAHT_TEST_PROGRAM. */
 function buildStep(name: string): CheckStep {
-  const build = commandStep(name, "alone", bunScript("build.ts"));
+  const build = commandStep(name, bunScript("build.ts"));
   return {
     ...build,
     run: async (context) => {

@@ -1,13 +1,13 @@
-import { availableParallelism } from "node:os";
 import { ensureCompiler } from "./c-compiler.ts";
 import {
   type CheckContext,
   type CheckFailure,
   type CheckOutcome,
+  type CheckStage,
   type CheckStep,
   failed,
 } from "./check-step.ts";
-import { STEPS } from "./check-steps.ts";
+import { STAGES } from "./check-steps.ts";
 import { installDependencies } from "./dependencies.ts";
 import { bringUpEngine } from "./engine.ts";
 import { ensureImage } from "./image.ts";
@@ -42,10 +42,7 @@ async function checkAll(signal: AbortSignal): Promise<CheckOutcome> {
     await timed("test image", () => ensureImage(engine.dockerHost, "busybox", say));
     await ensureCompiler(say);
     say("Checking");
-    for (const batch of batches(STEPS)) {
-      signal.throwIfAborted();
-      outcomes.push(...(await runBatch(batch, context)));
-    }
+    for (const stage of STAGES) outcomes.push(...(await runStage(stage, context)));
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
     outcomes.push(failed("setting up", error.message));
@@ -56,27 +53,16 @@ async function checkAll(signal: AbortSignal): Promise<CheckOutcome> {
   };
 }
 
-/** Neighbours that may run together, together; each other step by itself. */
-function batches(steps: readonly CheckStep[]): CheckStep[][] {
-  const result: CheckStep[][] = [];
-  for (const step of steps) {
-    const last = result.at(-1);
-    if (step.runs === "together" && last?.[0]?.runs === "together") last.push(step);
-    else result.push([step]);
-  }
-  return result;
-}
-
-/** Runs the steps of a batch, as many at a time as there are processors. */
-async function runBatch(batch: readonly CheckStep[], context: CheckContext): Promise<CheckOutcome[]> {
-  const waiting = [...batch];
+async function runStage({ atOnce, steps }: CheckStage, context: CheckContext): Promise<CheckOutcome[]> {
+  const waiting = [...steps];
   const outcomes: CheckOutcome[] = [];
-  const worker = async (): Promise<void> => {
+  const lane = async (): Promise<void> => {
     for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
+      context.signal.throwIfAborted();
       outcomes.push(await runStep(step, context));
     }
   };
-  await Promise.all(Array.from({ length: Math.min(availableParallelism(), batch.length) }, worker));
+  await Promise.all(Array.from({ length: atOnce }, lane));
   return outcomes;
 }
 

@@ -22,7 +22,16 @@ function isDebian(): boolean {
  *
  * @throws SetUpError with the end of apt's output when it fails.
  */
-export async function installPackages(names: readonly string[], progress: Progress): Promise<void> {
+export function installPackages(names: readonly string[], progress: Progress): Promise<void> {
+  const installed = installing.then(() => install(names, progress));
+  installing = installed.catch(() => {});
+  return installed;
+}
+
+/** One after the other: they share apt's lists, and the switch that keeps services from starting. */
+let installing: Promise<void> = Promise.resolve();
+
+async function install(names: readonly string[], progress: Progress): Promise<void> {
   progress(`  installing ${names.join(", ")} from Debian's archive`);
   await apt(["update", "-q"]);
   using _quiet = withoutServiceStarts();

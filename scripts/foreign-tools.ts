@@ -94,7 +94,6 @@ async function must(
 function setUpStep(name: string, setUp: (context: CheckContext) => Promise<void>): CheckStep {
   return {
     name,
-    runs: "alone",
     run: async (context) => {
       try {
         await setUp(context);

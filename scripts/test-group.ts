@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { type CheckFailure, type CheckOutcome, type CheckStep, ROOT } from "./check-step.ts";
 import { parseJunit } from "./junit-report.ts";
 import { type CommandResult, runCommand } from "./run-command.ts";
+import { testCost } from "./test-cost.ts";
 
 /** What one test may take that sets no time-out of its own: the machine may be a slow one. */
 const TEST_TIMEOUT_MS = 60_000;
@@ -22,20 +23,22 @@ export interface TestGroup {
 export function testStep(group: TestGroup): CheckStep {
   return {
     name: group.name,
-    runs: "alone",
     run: async ({ env, signal, progress }) => {
       const files = group.files();
       const folder = group.folder ?? ROOT;
       if (files.length === 0)
         return { passed: 0, failures: [{ name: group.name, detail: "there are no test files" }] };
       mkdirSync(REPORTS, { recursive: true });
+      const paths = files.map((file) => resolve(folder, file));
       const report = join(REPORTS, `${group.name.replace(/\W+/g, "-")}.xml`);
       rmSync(report, { force: true });
       const command = [
         ...[process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`],
-        ...(group.processes > 1 ? [`--parallel=${group.processes}`] : []),
         ...["--reporter=junit", `--reporter-outfile=${report}`],
-        ...files.map((file) => resolve(folder, file)),
+        ...(group.processes > 1
+          ? shared(paths, { processes: group.processes, timings: `${report}.order` })
+          : []),
+        ...paths,
       ];
       // Not CI: there, bun adds a second copy of each failure in the form that GitHub's log wants.
       const done = await runCommand(command, {
@@ -53,6 +56,16 @@ export function testStep(group: TestGroup): CheckStep {
       return outcome;
     },
   };
+}
+
+/** The options that let processes take the files one by one, those first that take longest. */
+function shared(
+  paths: readonly string[],
+  { processes, timings }: { readonly processes: number; readonly timings: string },
+): string[] {
+  const files = paths.map((path) => [relative(ROOT, path), testCost(readFileSync(path, "utf8"))] as const);
+  writeFileSync(timings, JSON.stringify({ version: 1, files: Object.fromEntries(files) }));
+  return [`--parallel=${processes}`, `--timings=${timings}`];
 }
 
 interface TestRun {
