@@ -16,6 +16,7 @@ import {
   openContainers,
   type PullPolicy,
 } from "./container.ts";
+import { makeSurroundings } from "./engine-surroundings.ts";
 import type { Attached } from "./first-output.ts";
 import { type Intent, intendContainer, type NewIntent, type Repeated } from "./intent.ts";
 import { makeInEngine } from "./making.ts";
@@ -213,7 +214,8 @@ export class Creation {
   async #make(intent: NewIntent, how: Making, call: Call): Promise<Container> {
     const { store, clock, times } = this.#parts;
     const within = AbortSignal.any([call.signal, AbortSignal.timeout(times.operationMs)]);
-    const claimed = await how.claim?.become(intent.hardened, within);
+    const surround = () => makeSurroundings(this.#parts, intent.container, () => within);
+    const claimed = await how.claim?.become(intent.hardened, { surround }, within);
     const { facts, attached } =
       claimed ?? (await makeInEngine(this.#parts, { ...intent, ...how, source: callSource }, call));
     const container = claimed === undefined ? intent.container : { ...intent.container, claimedAt: clock() };

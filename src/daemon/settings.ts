@@ -322,7 +322,7 @@ export const settings = {
       min: 0,
       max: 1_000,
     }),
-    perShape: integer("Containers that wait prepared of one shape: of one image with the same limits.", {
+    perShape: integer("Containers that wait prepared of one shape: of one image, with or without network.", {
       default: 4,
       min: 1,
       max: 1_000,

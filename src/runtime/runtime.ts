@@ -99,9 +99,11 @@ export interface Runtime extends AsyncDisposable {
 
   /**
    * Makes and starts a container that waits to be told what to run: `command`, `args`, `env` and `workingDir` of the spec
-   * don't matter. Absent where containers can't be prepared; fails as `create` and `start` do, and leaves nothing then.
+   * don't matter. It has no network until then, whatever the spec says; but only one whose `networkMode` is not `none` can
+   * get one. Absent where containers can't be prepared, and `undefined` for one that the engine can't prepare; fails as
+   * `create` and `start` do, and leaves nothing then.
    */
-  readonly prepare?: (spec: ContainerSpec, signal: AbortSignal) => Promise<Prepared>;
+  readonly prepare?: (spec: ContainerSpec, signal: AbortSignal) => Promise<Prepared | undefined>;
 
   /**
    * What happens to containers with these labels, from now on: the first value, `{ kind: "watching" }`, comes when the
@@ -177,8 +179,11 @@ export interface ContainerSpec {
   readonly logBytes?: bigint;
 }
 
-/** What the first process of a container is to be; as ContainerSpec has it. */
-export type Process = Pick<ContainerSpec, "command" | "args" | "env" | "workingDir">;
+/** What a container that waits is told at last; as ContainerSpec has it. */
+export type Becoming = Pick<
+  ContainerSpec,
+  "command" | "args" | "env" | "workingDir" | "limits" | "networkMode" | "networks" | "aliases"
+>;
 
 /** A container that waits to be told what to run, and is then what it would be had it been created with that. */
 export interface Prepared {
@@ -191,8 +196,10 @@ export interface Prepared {
   readonly gone: Promise<void>;
   /** Whether it can be used, as far as is known. */
   readonly isUsable: boolean;
+  /** Whether it can become this, as far as limits and networks are concerned: the engine can change some, and only to some. */
+  suits(becoming: Becoming): boolean;
   /**
-   * Runs the process in it, once; gives what the engine says of it then, at the least.
+   * Gives it its limits and networks and runs the process in it, once; gives what the engine says of it then, at the least.
    *
    * A process that ends soon after it has begun may tell so before the engine is: the container then ends when `onEnding`
    * calls what it is given, when it is stopped or killed, or after a second.
@@ -201,7 +208,7 @@ export interface Prepared {
    * the container is of no use.
    */
   become(
-    process: Process,
+    becoming: Becoming,
     options: { readonly onEnding: (letGo: () => void) => void },
     signal: AbortSignal,
   ): Promise<ContainerFacts>;

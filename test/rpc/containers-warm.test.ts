@@ -137,19 +137,56 @@ describe("CreateContainer with prepared containers", () => {
     expect(session?.containerIds).toEqual([]);
   });
 
-  test("makes containers with labels, other limits or mounts of their own in the engine's time", async () => {
-    for (const config of [
-      { labels: { a: "b" } },
-      { resourceLimits: { memoryBytes: 64n << 20n } },
-      { name: "own" },
-      { readOnlyRootfs: true },
-    ]) {
+  test("makes containers with labels, a name or a file system of their own in the engine's time", async () => {
+    for (const config of [{ labels: { a: "b" } }, { name: "own" }, { readOnlyRootfs: true }]) {
       await ready(warm.client);
       const containerId = await warm.create(config);
       expect((await facts(warm, containerId)).labels["baaaht.prepared"]).toBeUndefined();
       await warm.client.orchestrator.removeContainer({ containerId, force: true });
     }
   });
+
+  test("gives one other limits before its command begins", async () => {
+    await ready(warm.client);
+    const config = {
+      command: ["sh", "-c", "cat /sys/fs/cgroup/pids/pids.max || cat /sys/fs/cgroup/pids.max"],
+      resourceLimits: { memoryBytes: 64n << 20n, pidsLimit: 33n },
+    };
+    const { said, labels } = await ran(warm, config);
+    expect([said, labels["baaaht.prepared"]]).toEqual(["33\n", "yes"]);
+  });
+
+  test("has containers of a session with a network reach each other by name, and no other session's", async () => {
+    const { dockerHost, image } = await engine();
+    await using other = await containerServer({ env: pool({ images: "" }) });
+    const { orchestrator } = other.client;
+    const open = { config: { policy: { allowNetwork: true } } };
+    const [mine, theirs] = [await orchestrator.createSession(open), await orchestrator.createSession(open)];
+    const listen = "while :; do echo heard | nc -l -p 8080; done";
+    const create = async ({ sessionId }: { readonly sessionId: string }) => {
+      const config = { image, command: ["sh", "-c", listen] };
+      return (await orchestrator.createContainer({ sessionId, config })).containerId;
+    };
+    const call = async (containerId: string, command: string) =>
+      (await exec(other.client, { containerId, command: ["sh", "-c", command] })).stdout.toString();
+    const [cold] = [await create(mine), await create(theirs)];
+    await ready(other.client);
+    const [web, stranger] = [await create(mine), await create(theirs)];
+    const made = await Promise.all([cold, web, stranger].map((id) => facts(other, id)));
+    expect(made.map(({ labels }) => labels["baaaht.prepared"])).toEqual([undefined, "yes", "yes"]);
+    const reach = (id: string) =>
+      `for i in 1 2 3 4 5; do nc baaaht-${id} 8080 </dev/null && break; sleep 0.2; done`;
+    expect([await call(cold, reach(web)), await call(web, reach(cold))]).toEqual(["heard\n", "heard\n"]);
+    expect(await call(stranger, `nslookup baaaht-${web} >/dev/null 2>&1 || echo nobody`)).toBe("nobody\n");
+    const address = (await call(web, "hostname -i")).trim();
+    const away = `timeout 3 nc -w 2 ${address} 8080 </dev/null || echo unreachable`;
+    expect(await call(stranger, away)).toBe("unreachable\n");
+    for (const { sessionId } of [mine, theirs]) {
+      await orchestrator.closeSession({ sessionId }, { timeoutMs: 30_000 });
+      const gone = await callEngine(dockerHost, `/networks/baaaht-${sessionId}`);
+      expect(gone.status).toBe(404);
+    }
+  }, 120_000);
 
   test("gives each of many at once a container of its own", async () => {
     await ready(warm.client);

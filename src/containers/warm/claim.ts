@@ -29,13 +29,20 @@ export class Claim implements Disposable {
   /**
    * Runs the command in it; `undefined` when it has not begun in this one and never will, and then nothing is left of it.
    *
-   * Failures: UNAVAILABLE when it may have begun, which is not tried again; the signal's reason.
+   * Failures: UNAVAILABLE when it may have begun, which is not tried again; those of `surround`; the signal's reason.
+   *
+   * @param surround makes what it needs besides itself
    */
-  async become(spec: HardenedSpec, signal: AbortSignal): Promise<MadeInEngine | undefined> {
+  async become(
+    spec: HardenedSpec,
+    { surround }: { readonly surround: () => Promise<void> },
+    signal: AbortSignal,
+  ): Promise<MadeInEngine | undefined> {
     const { prepared, fits } = this.#taken;
     this.#isUsed = true;
     try {
       if (fits(spec) && (await this.#imageNow(signal)) === prepared.facts.imageDigest) {
+        await surround();
         const onEnding = this.#taking.ending;
         const facts = await prepared.become(spec, { onEnding }, signal);
         return { facts, attached: { output: prepared.output, end: prepared.endOutput } };

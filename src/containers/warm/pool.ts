@@ -85,9 +85,9 @@ export class Pool {
     const shape = this.#shapeOf(spec);
     const now = this.#parts.clock();
     this.#asked = { first: this.#asked?.first ?? now, last: now };
-    shape.asked(now);
+    shape.asked(now, spec);
     this.#bell.ring();
-    return shape.waiting.shift();
+    return shape.take(spec);
   }
 
   /** Puts one back that was not used after all. */
@@ -135,10 +135,15 @@ export class Pool {
     const lock = await locks.hold(id, signal);
     const within = AbortSignal.any([signal, AbortSignal.timeout(operationMs)]);
     try {
+      const { limits } = shape.spec;
       const spec = { ...shape.spec, name: engineName(id), labels: this.#labels(id) };
       const prepared = await runtime.prepare?.(spec, within);
-      if (prepared === undefined) return lock[Symbol.dispose]();
-      const taken: Taken = { id, prepared, lock, fits: (wanted) => shapeKey(wanted) === shape.key };
+      if (prepared === undefined) {
+        shape.restUntil(this.#parts.clock() + retryMs);
+        return lock[Symbol.dispose]();
+      }
+      const fits = (wanted: HardenedSpec) => shapeKey(wanted) === shape.key && prepared.suits(wanted);
+      const taken: Taken = { id, prepared, lock, limits, fits };
       shape.waiting.push(taken);
       this.#parts.background.start("look after a prepared container", (stop) =>
         this.#whenGone(shape, taken, stop),
@@ -238,6 +243,7 @@ export class Pool {
 
 /** Whether a container can be made before it is known what will run in it: nothing of it may be one session's own. */
 function canBePrepared(spec: HardenedSpec): boolean {
-  const isPlain = spec.mounts.length === 0 && spec.ports.length === 0 && spec.networkMode === "none";
+  const isPlain = spec.mounts.length === 0 && spec.ports.length === 0;
+  // A hostname can't be given later.
   return isPlain && spec.restart.name === "no" && spec.hostname === undefined;
 }

@@ -1,5 +1,5 @@
 import type { Instant } from "../../events/event.ts";
-import type { Prepared } from "../../runtime/runtime.ts";
+import type { LimitSpec, Prepared } from "../../runtime/runtime.ts";
 import type { ContainerId } from "../container.ts";
 import type { HardenedSpec } from "../policy/policy.ts";
 
@@ -11,6 +11,8 @@ export interface Taken {
   readonly lock: Disposable;
   /** Whether it is what a container of this spec would be. */
   readonly fits: (spec: HardenedSpec) => boolean;
+  /** With which it was prepared. */
+  readonly limits: LimitSpec;
 }
 
 export interface ShapeOptions {
@@ -26,7 +28,8 @@ const recentMs = 60_000;
 /** What prepared containers have in common, how often it was asked for, and those that wait. */
 export class Shape {
   readonly key: string;
-  readonly spec: HardenedSpec;
+  /** The one that was asked for last: what is prepared next has its limits. */
+  #spec: HardenedSpec;
   /** The oldest first. */
   readonly waiting: Taken[] = [];
   readonly #options: ShapeOptions;
@@ -37,8 +40,12 @@ export class Shape {
 
   constructor(key: string, spec: HardenedSpec, options: ShapeOptions) {
     this.key = key;
-    this.spec = spec;
+    this.#spec = spec;
     this.#options = options;
+  }
+
+  get spec(): HardenedSpec {
+    return this.#spec;
   }
 
   get askedAt(): Instant {
@@ -54,7 +61,8 @@ export class Shape {
     this.#configured = true;
   }
 
-  asked(at: Instant): void {
+  asked(at: Instant, spec: HardenedSpec): void {
+    this.#spec = spec;
     this.#times.push(at);
     this.#times = this.#times.slice(-Math.max(2, this.#options.perShape));
   }
@@ -80,6 +88,13 @@ export class Shape {
     return now < this.#restUntil ? 0 : this.target(now) - this.waiting.length;
   }
 
+  /** Takes one that can become this from those that wait, if there is one: the oldest that has its limits, or else the oldest. */
+  take(spec: HardenedSpec): Taken | undefined {
+    const suiting = this.waiting.filter(({ prepared }) => prepared.suits(spec));
+    const taken = suiting.find(({ limits }) => Bun.deepEquals(limits, spec.limits)) ?? suiting[0];
+    return taken !== undefined && this.withdraw(taken) ? taken : undefined;
+  }
+
   /** Takes it from those that wait, if it is one of them. */
   withdraw(taken: Taken): boolean {
     const at = this.waiting.indexOf(taken);
@@ -90,6 +105,9 @@ export class Shape {
 
 /** The same for specs of which one container could be prepared: all but what a container is told when it is taken. */
 export function shapeKey(spec: HardenedSpec): string {
-  const { command: _, args: __, env: ___, workingDir: ____, ...rest } = spec;
-  return JSON.stringify(rest, (_name, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
+  const { command: _, args: __, env: ___, workingDir: ____, limits: _____, ...made } = spec;
+  const { networkMode, networks: ______, aliases: _______, ...rest } = made;
+  return JSON.stringify({ ...rest, hasNetwork: networkMode !== "none" }, (_name, value: unknown) =>
+    typeof value === "bigint" ? `${value}n` : value,
+  );
 }

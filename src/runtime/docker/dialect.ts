@@ -39,6 +39,8 @@ export interface Dialect {
   readonly stopsPaused: boolean;
   /** Whether a log that is followed ends with its container, always. */
   readonly endsFollowedLogs: boolean;
+  /** Whether a container that runs can get other limits and networks. */
+  readonly changesRunning: boolean;
   /** The filters of the engine's events; what they let through besides is dropped here. */
   eventFilters(labels: readonly string[], actions: readonly string[]): object;
   /** What happened, in Docker's word. */
@@ -87,6 +89,7 @@ export const DOCKER: Dialect = {
   hasOurClock: false,
   stopsPaused: true,
   endsFollowedLogs: true,
+  changesRunning: true,
   eventFilters: (label, event) => ({ type: ["container"], event, label }),
   // `health_status: healthy` carries its value behind the word.
   action: (said) => said.split(":", 1)[0] ?? said,
@@ -130,6 +133,8 @@ function podman(endpoint: Endpoint): Dialect {
     pathName: (path) => posix.basename(path) || "/",
     makesFolders: true,
     measuresPidsLimit: false,
+    // 4.3 has no call of Docker's for limits; networks have not been tried.
+    changesRunning: false,
     networkInUse: /network is being used/,
     // It takes a second and more to say what time it is, as it looks for all of its parts first.
     hasOurClock: endpoint.kind === "unix",

@@ -10,8 +10,10 @@ import { inspectContainer, listContainers, portHolders } from "./facts.ts";
 import { imageCommand, imageDigest, pullImage } from "./images.ts";
 import { engineInfo } from "./info.ts";
 import {
+  connectContainer,
   createContainer,
   killContainer,
+  limitContainer,
   pauseContainer,
   removeContainer,
   resumeContainer,
@@ -19,7 +21,7 @@ import {
   stopContainer,
 } from "./lifecycle.ts";
 import { containerLogs } from "./logs.ts";
-import { dockerNetworks } from "./networks.ts";
+import { disconnectNetwork, dockerNetworks } from "./networks.ts";
 import { readStats } from "./stats.ts";
 import { dockerVolumes } from "./volumes.ts";
 import { watchContainers } from "./watch.ts";
@@ -60,7 +62,14 @@ export function connectDocker(options: DockerOptions = {}): Runtime {
     exec: (id, spec, signal) => inits.exec(id, spec, signal),
     prepare: (spec, signal) =>
       prepareContainer(
-        { ...plain, imageCommand: (image, ask) => imageCommand(engine, image, ask) },
+        {
+          ...plain,
+          changesRunning: async (ask) => (await engine.dialect("prepare a container", ask)).changesRunning,
+          imageCommand: (image, ask) => imageCommand(engine, image, ask),
+          limit: (id, limits, act) => limitContainer(engine, id, limits, act),
+          connect: (id, to, act) => connectContainer(engine, id, to, act),
+          disconnect: (id, network, act) => disconnectNetwork(engine, { network, id }, act),
+        },
         inits,
         spec,
         signal,

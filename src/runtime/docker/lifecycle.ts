@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { Failure } from "../../failure.ts";
-import type { ContainerSpec, RuntimeId } from "../runtime.ts";
+import type { ContainerSpec, LimitSpec, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 import { goneOnlyInWords } from "./failures.ts";
 import { connectNetwork } from "./networks.ts";
-import { createBody, endpointBody } from "./spec.ts";
+import { createBody, endpointBody, limitBody } from "./spec.ts";
 
 const Created = z.object({ Id: z.string() });
 
@@ -40,13 +40,22 @@ async function connectAll(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    for (const network of spec.networks ?? []) {
-      await connectNetwork(engine, { network, id, endpoint: endpointBody(spec) }, signal);
-    }
+    await connectContainer(engine, id, { aliases: spec.aliases, networks: spec.networks ?? [] }, signal);
   } catch (error) {
     await removeContainer(engine, id, signal).catch(() => undefined); // the first error is the one to tell
     throw error;
   }
+}
+
+/** Connects a container to networks, one after the other: the first is the one that leads outside. */
+export async function connectContainer(
+  engine: Engine,
+  id: RuntimeId,
+  to: { readonly aliases: readonly string[] | undefined; readonly networks: readonly string[] },
+  signal: AbortSignal,
+): Promise<void> {
+  const endpoint = endpointBody({ aliases: to.aliases ?? [] });
+  for (const network of to.networks) await connectNetwork(engine, { network, id, endpoint }, signal);
 }
 
 export async function startContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
@@ -140,6 +149,25 @@ export async function resumeContainer(engine: Engine, id: RuntimeId, signal: Abo
   );
 }
 
+/** Gives a container other limits, running or not; one of 0n stays what it is. */
+export async function limitContainer(
+  engine: Engine,
+  id: RuntimeId,
+  limits: LimitSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  await engine.act(
+    {
+      doing: `change the limits of ${named(id)}`,
+      method: "POST",
+      path: `${pathOf(id)}/update`,
+      body: limitBody(id, limits),
+      kinds: STATE,
+    },
+    signal,
+  );
+}
+
 /** Resolves when the container is gone, also when another removal of it was under way already. */
 export async function removeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
   const doing = `remove ${named(id)}`;
@@ -197,7 +225,7 @@ async function thawedIfNeeded(
 /** What the engine may take to kill a container that doesn't want to go, in milliseconds. */
 const SLOW_ACT_MS = 60_000;
 
-/** Pausing what is not running is refused with a 500. */
+/** Changing what is not in a state for it is refused with a 500. */
 const STATE = { 500: "failed_precondition" } as const;
 
 export function pathOf(id: RuntimeId): string {

@@ -13,7 +13,7 @@ export function dockerNetworks(engine: Engine): Networks {
   };
 }
 
-/** Connects a container that has not been started. */
+/** Connects a container, running or not, but one in the network `none`. */
 export async function connectNetwork(
   engine: Engine,
   connect: { readonly network: string; readonly id: RuntimeId; readonly endpoint: object },
@@ -29,6 +29,17 @@ export async function connectNetwork(
     },
     signal,
   );
+}
+
+/** Takes a container out of a network; out of `none`, after which it has no network and can get one. */
+export async function disconnectNetwork(
+  engine: Engine,
+  { network, id }: { readonly network: string; readonly id: RuntimeId },
+  signal: AbortSignal,
+): Promise<void> {
+  const doing = `disconnect a container from network "${network}"`;
+  const body = { Container: id };
+  await engine.act({ doing, method: "POST", path: `${pathOf(network)}/disconnect`, body }, signal);
 }
 
 async function createNetwork(engine: Engine, spec: NetworkFacts, signal: AbortSignal): Promise<void> {

@@ -26,7 +26,7 @@ export function createBody(spec: ContainerSpec, dialect: Dialect): object {
       NetworkMode: spec.networkMode,
       Mounts: spec.mounts.map(mountBody),
       PortBindings: portBindings(spec.ports),
-      ...limitBody(spec),
+      ...limitBody(spec.name, spec.limits),
       RestartPolicy: { Name: spec.restart.name, MaximumRetryCount: spec.restart.maximumRetryCount },
       ReadonlyRootfs: spec.readOnlyRootfs,
       CapDrop: spec.dropCapabilities,
@@ -52,7 +52,8 @@ export function envList(env: Readonly<Record<string, string>>): string[] {
   return Object.entries(env).map(([name, value]) => `${name}=${value}`);
 }
 
-function limitBody({ name, limits }: ContainerSpec): object {
+/** Limits as the engine takes them. Fails INVALID_ARGUMENT for what it can't be told, with the container's name. */
+export function limitBody(name: string, limits: LimitSpec): object {
   return {
     ...limit(name, "NanoCpus", limits.nanoCpu),
     ...limit(name, "Memory", limits.memoryBytes),

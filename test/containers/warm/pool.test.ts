@@ -28,7 +28,18 @@ describe("Pool.take()", () => {
     expect(subject.pool.take(other)).toBeUndefined();
     expect(subject.pool.take({ ...demo, readOnlyRootfs: true })).toBeUndefined();
     expect(subject.pool.take({ ...demo, networkMode: "bridge" })).toBeUndefined();
+    expect(subject.pool.take({ ...demo, hostname: "own" })).toBeUndefined();
+    expect(subject.pool.take({ ...demo, limits: { ...demo.limits, pids: 0n } })).toBeUndefined();
     expect(subject.pool.waiting).toBe(2);
+  });
+
+  test("gives one with other limits, but rather one that has them", async () => {
+    await using subject = new Subject({ configured: [demo] });
+    await subject.waits(2);
+    const larger = { ...demo, limits: { ...demo.limits, memoryBytes: 9n } };
+    expect(subject.pool.take(larger)?.limits).toEqual(demo.limits);
+    await subject.waits(2);
+    expect(subject.pool.take(larger)?.limits).toEqual(larger.limits);
   });
 
   test("gives none where none may wait", async () => {
@@ -49,9 +60,7 @@ describe("Pool.take()", () => {
 
 test("Pool.take() remembers what is new, however much was asked for before", async () => {
   await using subject = new Subject();
-  for (let memoryBytes = 100; memoryBytes < 170; memoryBytes++) {
-    subject.pool.take(plainSpec("demo:1", { ...defaults, memoryBytes: BigInt(memoryBytes) }));
-  }
+  for (let version = 100; version < 170; version++) subject.pool.take(plainSpec(`demo:${version}`, defaults));
   subject.pool.take(demo);
   while (subject.pool.take(demo) === undefined) await subject.prepared();
 });
@@ -96,6 +105,19 @@ describe("Pool.run()", () => {
     expect(subject.refused).toEqual(["demo:1"]);
   });
 
+  test("rests when the engine can't prepare such a container, and goes on with others", async () => {
+    await using subject = new Subject();
+    subject.runtime.connects = false;
+    const networked = { ...demo, networkMode: "one" };
+    for (const spec of [networked, networked, demo, demo]) subject.pool.take(spec);
+    await subject.waits(2);
+    subject.pool.take(networked);
+    subject.pool.wake();
+    for (let turn = 0; turn < 10; turn++) await subject.prepared();
+    expect(subject.runtime.asked.filter((network) => network === "one").length).toBe(1);
+    expect(subject.refused).toEqual([]);
+  });
+
   test("removes all that waits when it is told to stop", async () => {
     const subject = new Subject({ configured: [demo] });
     await subject.waits(2);
@@ -117,7 +139,14 @@ class PreparingRuntime extends FakeRuntime {
     this.#made.get(name)?.resolve();
   }
 
-  readonly prepare = async (spec: ContainerSpec, signal: AbortSignal): Promise<Prepared> => {
+  /** Whether it can prepare a container that is to get a network. */
+  connects = true;
+  /** Networks of what it was asked to prepare. */
+  readonly asked: string[] = [];
+
+  readonly prepare = async (spec: ContainerSpec, signal: AbortSignal): Promise<Prepared | undefined> => {
+    this.asked.push(spec.networkMode);
+    if (!this.connects && spec.networkMode !== "none") return undefined;
     const id = await this.create(spec, signal);
     const facts = await this.inspect(id, signal);
     if (facts === undefined) throw new Error("it was made a moment ago");
@@ -130,6 +159,7 @@ class PreparingRuntime extends FakeRuntime {
       endOutput: () => {},
       gone: gone.promise,
       isUsable: true,
+      suits: ({ limits }) => limits.pids > 0n,
       become: async () => facts,
     };
   };

@@ -15,26 +15,26 @@ describe("Shape.target()", () => {
   test("is none for what was never asked for, or once", () => {
     const one = shape();
     expect(one.target(now)).toBe(0);
-    one.asked(now);
+    one.asked(now, spec);
     expect(one.target(now)).toBe(0);
   });
 
   test("is as many as were asked for in the last minute, one at least, and no more than may wait", () => {
     const one = shape();
-    one.asked(now - 5 * minute);
-    one.asked(now - 4 * minute);
+    one.asked(now - 5 * minute, spec);
+    one.asked(now - 4 * minute, spec);
     expect(one.target(now)).toBe(1);
-    one.asked(now - 1_000);
-    one.asked(now);
+    one.asked(now - 1_000, spec);
+    one.asked(now, spec);
     expect(one.target(now)).toBe(2);
-    for (let times = 0; times < 10; times++) one.asked(now);
+    for (let times = 0; times < 10; times++) one.asked(now, spec);
     expect(one.target(now)).toBe(3);
   });
 
   test("is none again when nobody has asked for long, and after a clock that went back", () => {
     const one = shape();
-    one.asked(now);
-    one.asked(now);
+    one.asked(now, spec);
+    one.asked(now, spec);
     expect(one.target(now + 10 * minute)).toBe(0);
     expect(one.target(now - 1)).toBe(0);
   });
@@ -54,11 +54,14 @@ test("Shape.lacks() is none for a while after it could not be prepared", () => {
 });
 
 test("shapeKey() differs by all but what a container is told when it is taken", () => {
-  const told = { command: ["a"], args: ["b"], env: { C: "d" }, workingDir: "/e" };
+  const limits = { ...spec.limits, memoryBytes: 5n };
+  const told = { command: ["a"], args: ["b"], env: { C: "d" }, workingDir: "/e", limits };
   expect(shapeKey({ ...spec, ...told })).toBe(shapeKey(spec));
+  const networked = { ...spec, networkMode: "one", networks: ["more"] };
+  expect(shapeKey(networked)).toBe(shapeKey({ ...spec, networkMode: "other" }));
   for (const other of [
     plainSpec("demo:2", defaults),
-    plainSpec("demo:1", { ...defaults, memoryBytes: 5n }),
+    { ...spec, networkMode: "one" },
     { ...spec, readOnlyRootfs: true },
     { ...spec, user: "app" },
   ]) {

@@ -75,7 +75,8 @@ test("a claimed command that goes on is traced no more", async () => {
   expect([isHeld, (await subject.facts(prepared.facts.id)).exitCode]).toEqual([false, 5]);
 });
 
-const process = { command: ["sh", "-c"], args: [], env: {}, workingDir: "" };
+const limits = { nanoCpu: 0n, memoryBytes: 0n, memorySwapBytes: 0n, pids: 0n };
+const process = { command: ["sh", "-c"], args: [], env: {}, workingDir: "", limits, networkMode: "none" };
 const followed = { follow: true, timestamps: false, stdout: true, stderr: true, tty: false } as const;
 
 async function prepare(over: Partial<ContainerSpec> = {}, runtime: Runtime = subject.runtime) {
