@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import type { BunPlugin } from "bun";
 import { compileInit, type InitProcessor } from "./init/compile.ts";
 import { version } from "./package.json";
 
@@ -75,6 +76,7 @@ export async function buildExecutable({ entrypoint, outfile, target, stamp }: Bu
       minify: { whitespace: true, syntax: true, identifiers: false },
       sourcemap: "inline",
       define: { ...definitions(stamp ?? readStamp(ROOT)), BAAAHT_INIT: JSON.stringify(init) },
+      plugins: [withoutUnusedDependencies],
       throw: false,
       compile: {
         ...(target === undefined ? {} : { target: TARGETS[target] }),
@@ -122,6 +124,27 @@ function reason(error: unknown, target: Target | undefined): string {
   if (target === undefined || !/failed to (download|extract)/i.test(text)) return text;
   return `Bun's runtime for it could not be fetched from the package registry; is there a network, or a proxy in HTTPS_PROXY?\n${text}`;
 }
+
+/** Parts of dependencies that can't work in a single file and that the product doesn't use. */
+const withoutUnusedDependencies: BunPlugin = {
+  name: "without unused dependencies",
+  setup(build) {
+    // docker-modem loads ssh2 for ssh:// hosts; its native parts would be unpacked into TMPDIR at every start.
+    // dockerode's BuildKit session reads a .proto file from the folder that it was built in.
+    build.onResolve({ filter: /^(ssh2|cpu-features)$/ }, ({ path }) => ({ path, namespace: "left-out" }));
+    build.onResolve({ filter: /^\.\/session$/ }, ({ path, importer }) =>
+      /[\\/]dockerode[\\/]lib[\\/]/.test(importer)
+        ? { path: "dockerode/session", namespace: "left-out" }
+        : { path },
+    );
+    build.onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
+      loader: "js",
+      contents: `function leftOut() { throw new Error("Cannot use ${path}: it is not part of this executable"); }
+module.exports = leftOut;
+module.exports.Client = leftOut;`,
+    }));
+  },
+};
 
 function definitions(stamp: Stamp): Record<string, string> {
   return {

@@ -1,5 +1,6 @@
 /** What the build test compiles: every trap of a compiled executable in one small program. */
 import { Server } from "@grpc/grpc-js";
+import Docker from "dockerode";
 import { createLog } from "../../src/daemon/log.ts";
 import { openServiceNotice } from "../../src/daemon/systemd.ts";
 import { commit, date, version } from "../../src/version.ts";
@@ -23,6 +24,7 @@ const facts = await Promise.resolve({
   planted: process.env.PLANTED ?? "",
   preloaded: "preloaded" in globalThis,
   grpc: typeof Server,
+  docker: typeof new Docker({ host: "127.0.0.1", port: 1 }).listContainers,
   folder: import.meta.dir,
 });
 process.stdout.write(`${JSON.stringify(facts)}\n`);

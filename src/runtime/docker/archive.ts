@@ -1,10 +1,10 @@
+import type { IncomingMessage } from "node:http";
 import { z } from "zod";
 import { abortFailure, Failure, type FailureKind } from "../../failure.ts";
 import type { CopyInto, PathStat, RuntimeId } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 import { inspectContainer } from "./facts.ts";
 import { engineFailure, unreachable } from "./failures.ts";
-import type { HttpAnswer } from "./http.ts";
 import { named, pathOf } from "./lifecycle.ts";
 
 export async function statPath(
@@ -15,7 +15,7 @@ export async function statPath(
 ): Promise<PathStat | undefined> {
   const doing = `look at "${path}" in ${named(id)}`;
   const request = { doing, method: "HEAD", path: `${pathOf(id)}/archive`, query: { path } } as const;
-  let answer: HttpAnswer;
+  let answer: IncomingMessage;
   try {
     answer = await engine.stream(request, signal);
   } catch (error) {
@@ -26,7 +26,7 @@ export async function statPath(
   }
   answer.destroy();
   const header = answer.headers["x-docker-container-path-stat"];
-  const read = Stat.safeParse(parsed(header ?? ""));
+  const read = Stat.safeParse(parsed(typeof header === "string" ? header : ""));
   if (read.success) {
     const { pathName } = await engine.dialect(doing, signal);
     return statOf({ ...read.data, name: pathName(path, read.data.name) });
@@ -71,11 +71,13 @@ export async function copyOut(
 }
 
 async function* wholeStream(
-  stream: HttpAnswer,
+  stream: IncomingMessage,
   { signal, ...at }: { readonly doing: string; readonly endpoint: string; readonly signal: AbortSignal },
 ): AsyncGenerator<Uint8Array> {
   try {
     yield* stream;
+    // A connection that breaks ends the stream as if it were whole.
+    if (!stream.complete) throw unreachable(at, "it hung up in the middle of the archive");
   } catch (error) {
     if (signal.aborted) throw abortFailure(signal);
     throw engineFailure(error, at);

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
+import type { IncomingHttpHeaders } from "node:http";
 import { posix } from "node:path";
 import { z } from "zod";
 import type { FailureKind } from "../../failure.ts";
 import type { Capabilities, FactState } from "../runtime.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { HttpHeaders } from "./http.ts";
 
 /**
  * What an engine does its own way behind Docker's API. All of it is here, and the rest of this folder asks; chosen once,
@@ -64,8 +64,8 @@ interface Ulimit {
 }
 
 /** The dialect of the engine at `endpoint` whose answers to a ping have these headers. */
-export function dialectOf(headers: HttpHeaders, endpoint: Endpoint): Dialect {
-  const isPodman = headers["libpod-api-version"] !== undefined || /^libpod\b/i.test(headers.server ?? "");
+export function dialectOf(headers: IncomingHttpHeaders, endpoint: Endpoint): Dialect {
+  const isPodman = headers["libpod-api-version"] !== undefined || /^libpod\b/i.test(String(headers.server));
   return isPodman ? podman(endpoint) : DOCKER;
 }
 

@@ -1,18 +1,15 @@
+import { Agent, type IncomingMessage } from "node:http";
+import { Agent as TlsAgent } from "node:https";
 import type { Socket } from "node:net";
+import { Readable } from "node:stream";
+import { inspect } from "node:util";
+import Docker from "dockerode";
 import type { ZodType } from "zod";
 import { abortFailure, Failure } from "../../failure.ts";
 import { type Dialect, DOCKER, dialectOf } from "./dialect.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { ExecStarts } from "./exec-starts.ts";
 import { engineFailure, type RefusalKinds, unreachable } from "./failures.ts";
-import {
-  type HttpAnswer,
-  HttpClient,
-  type HttpHeaders,
-  HttpRefusal,
-  type HttpRequest,
-  textOf,
-} from "./http.ts";
 
 /** One request to the engine. */
 export interface EngineRequest {
@@ -35,16 +32,21 @@ const PING_MS = 2_500;
 /** Bound of a call that says nothing else, in milliseconds: a loaded engine takes seconds, a broken one for ever. */
 const CALL_MS = 120_000;
 
+/** Connections that wait for their next call. Calls themselves are not limited: streams must not starve them. */
+const IDLE_SOCKETS = 16;
+
 /**
- * The way to one engine. Every request ends by its signal, by its bound, or when the engine no longer answers pings, and
- * fails with a Failure that says what was being done.
+ * The way to one engine: dockerode's modem with what it lacks. Every request ends by its signal, by its bound, or when the
+ * engine no longer answers pings, and fails with a Failure that says what was being done.
  */
 export class Engine {
   readonly execStarts = new ExecStarts();
   readonly #find: () => Endpoint;
   #endpoint: Endpoint;
   #hasAnswered = false;
-  #http: HttpClient;
+  #modem: Modem;
+  #agent: Agent;
+  readonly #open = new Set<IncomingMessage | Socket>();
   #pinging: Promise<Silence | undefined> | undefined;
   #dialect: Dialect | undefined;
 
@@ -52,7 +54,8 @@ export class Engine {
   constructor(find: () => Endpoint) {
     this.#find = find;
     this.#endpoint = find();
-    this.#http = new HttpClient(this.#endpoint);
+    this.#agent = openAgent(this.#endpoint);
+    this.#modem = openModem(this.#endpoint, this.#agent);
   }
 
   get endpoint(): Endpoint {
@@ -90,30 +93,34 @@ export class Engine {
 
   /** A call that sends a stream, as fast as the engine takes it. What `body` throws is what the call fails with. */
   async send(request: EngineRequest, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-    await this.#spoken(request, signal, async (own) => {
-      const answer = await this.#http.request(this.#asked(request, body), own);
-      answer.destroy();
-    });
+    const dialect = await this.dialect(request.doing, signal);
+    const run = async (own: AbortSignal) => {
+      const file = Readable.from(body, { objectMode: false });
+      // The modem hears of its errors while it sends; they are no end of the process after that.
+      file.on("error", () => {});
+      try {
+        await this.#dialOnce(request, { file }, own);
+      } finally {
+        file.destroy();
+      }
+    };
+    await this.#bounded(request, signal, run, dialect);
   }
 
   /** A call whose answer is a stream, from its headers on. The signal destroys it. */
-  async stream(request: EngineRequest, signal: AbortSignal): Promise<HttpAnswer> {
-    const answer = await this.#spoken(request, signal, (own) =>
-      this.#dial(request, (http, asked) => http.request(asked, own), own),
-    );
-    return endedBy(signal, answer);
+  async stream(request: EngineRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const how = { isStream: true };
+    const answer = await this.#spoken(request, signal, (own) => this.#dial(request, how, own));
+    // as: with isStream the modem answers with the response itself
+    return this.#hold(answer as IncomingMessage, signal);
   }
 
   /** A call that turns its connection into a pipe of bytes both ways. The signal destroys it. */
   async hijack(request: EngineRequest, signal: AbortSignal): Promise<Socket> {
-    const socket = await this.#spoken(request, signal, (own) =>
-      this.#dial(request, (http, asked) => http.upgrade(asked, own), own),
-    );
-    const onAbort = () => void socket.destroy(abortFailure(signal));
-    socket.once("close", () => signal.removeEventListener("abort", onAbort));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    return socket;
+    const how = { isStream: true, hijack: true, openStdin: true };
+    const answer = await this.#spoken(request, signal, (own) => this.#dial(request, how, own));
+    // as: with hijack the modem answers with the socket itself
+    return this.#hold(answer as Socket, signal);
   }
 
   /** Undefined when the engine lives, else why it can't be used. Callers at the same time share one ping. */
@@ -133,7 +140,8 @@ export class Engine {
 
   /** Gives back all connections; streams that are open end. */
   close(): void {
-    this.#http.close();
+    for (const stream of this.#open) stream.destroy();
+    this.#agent.destroy();
   }
 
   async #ping(): Promise<Silence | undefined> {
@@ -204,32 +212,46 @@ export class Engine {
     };
   }
 
-  /** An answer to its end. */
+  #hold<Stream extends IncomingMessage | Socket>(stream: Stream, signal: AbortSignal): Stream {
+    const onAbort = (): void => {
+      stream.destroy(abortFailure(signal));
+    };
+    this.#open.add(stream);
+    stream.once("close", () => {
+      this.#open.delete(stream);
+      signal.removeEventListener("abort", onAbort);
+    });
+    // Whoever reads the stream hears of its error from there; without this, an error while nobody reads ends the process.
+    stream.on("error", () => {});
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    return stream;
+  }
+
+  /** An answer to its end. The modem, asked for that, waits for ever for the rest of one whose connection was torn. */
   async #whole(request: EngineRequest, signal: AbortSignal): Promise<Whole> {
-    const { headers, text } = await this.#dial(
-      request,
-      async (http, asked) => {
-        const answer = endedBy(signal, await http.request(asked, signal));
-        return { headers: answer.headers, text: await textOf(answer) };
-      },
-      signal,
-    );
-    return { headers, body: parsed(text) };
+    // as: with isStream the modem answers with the response itself
+    const answer = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+    const onAbort = (): void => {
+      answer.destroy(abortFailure(signal));
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const pieces: Uint8Array[] = [];
+      for await (const piece of answer) pieces.push(piece);
+      if (signal.aborted) throw abortFailure(signal);
+      return { headers: answer.headers, body: parsed(Buffer.concat(pieces).toString()) };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
   }
 
   /** Tries once more where that can't do a thing twice. */
-  async #dial<T>(
-    request: EngineRequest,
-    run: (http: HttpClient, asked: HttpRequest) => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async #dial(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
     const endpoint = this.#endpoint;
     try {
-      const answered = await run(this.#http, this.#asked(request));
-      this.#hasAnswered = true;
-      return answered;
+      return await this.#dialOnce(request, how, signal);
     } catch (error) {
-      if (error instanceof HttpRefusal) this.#hasAnswered = true;
       if (signal.aborted) throw error;
       const code = error instanceof Error && "code" in error ? error.code : undefined;
       // A connection that idled while the engine was started anew breaks under the next call.
@@ -237,7 +259,7 @@ export class Engine {
       if (code === "ENOENT" || code === "ECONNREFUSED") this.#dialect = undefined;
       if (!(hungUp && request.method === "GET") && !(code === "ENOENT" && this.#movedFrom(endpoint)))
         throw error;
-      return await run(this.#http, this.#asked(request));
+      return await this.#dialOnce(request, how, signal);
     }
   }
 
@@ -250,15 +272,33 @@ export class Engine {
     if (this.#hasAnswered) return false;
     const found = this.#find();
     if (found.name === old.name) return false;
-    this.#http.close();
+    this.#agent.destroy();
     this.#endpoint = found;
-    this.#http = new HttpClient(found);
+    this.#agent = openAgent(found);
+    this.#modem = openModem(found, this.#agent);
     return true;
   }
 
-  #asked({ method, path, query, body }: EngineRequest, archive?: AsyncIterable<Uint8Array>): HttpRequest {
+  #dialOnce(request: EngineRequest, how: object, signal: AbortSignal): Promise<unknown> {
     const prefix = this.endpoint.kind === "tcp" ? this.endpoint.pathPrefix : "";
-    return { method, path: `${prefix}${path}${queryText(query)}`, body: archive ?? body };
+    return new Promise((resolve, reject) => {
+      this.#modem.dial(
+        {
+          // The modem cuts the last character off a path with a `?` and no query, and sends a body of `{}` as none.
+          path: request.query === undefined ? `${prefix}${request.path}` : `${prefix}${request.path}?`,
+          method: request.method,
+          options: { _query: request.query ?? {}, _body: request.body ?? {} },
+          statusCodes: SUCCESSES,
+          abortSignal: signal,
+          ...how,
+        },
+        (error, answer) => {
+          if (error !== null && error !== undefined) return reject(error);
+          this.#hasAnswered = true;
+          resolve(answer);
+        },
+      );
+    });
   }
 
   #at(request: EngineRequest): { doing: string; endpoint: string } {
@@ -267,7 +307,7 @@ export class Engine {
 }
 
 interface Whole {
-  readonly headers: HttpHeaders;
+  readonly headers: IncomingMessage["headers"];
   readonly body: unknown;
 }
 
@@ -280,36 +320,47 @@ function parsed(text: string): unknown {
   }
 }
 
+type Modem = Docker["modem"];
+
 /** Why a ping failed; without an error, because nothing came. */
 interface Silence {
   readonly error?: unknown;
 }
 
-/** The same answer, which the signal destroys. */
-function endedBy(signal: AbortSignal, answer: HttpAnswer): HttpAnswer {
-  const onAbort = (): void => answer.destroy(abortFailure(signal));
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  const over = () => signal.removeEventListener("abort", onAbort);
-  return {
-    ...answer,
-    async *[Symbol.asyncIterator]() {
-      try {
-        yield* answer;
-      } finally {
-        over();
-      }
-    },
-    destroy: (error) => {
-      over();
-      answer.destroy(error);
-    },
-  };
+/** 304: it is so already. */
+const SUCCESSES = { 200: true, 201: true, 204: true, 304: true } as const;
+
+function openAgent(endpoint: Endpoint): Agent {
+  const options = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: IDLE_SOCKETS };
+  const tls = endpoint.kind === "tcp" ? endpoint.tls : undefined;
+  const agent =
+    tls === undefined
+      ? new Agent(options)
+      : new TlsAgent({ ...options, ...tls, rejectUnauthorized: tls.verify });
+  // The modem prints every request's options into a log line that nobody sees, connections and all.
+  Object.defineProperty(agent, inspect.custom, { value: () => "Agent" });
+  return agent;
 }
 
-function queryText(query: EngineRequest["query"]): string {
-  const words = Object.entries(query ?? {}).map(
-    ([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`,
-  );
-  return words.length === 0 ? "" : `?${words.join("&")}`;
+function openModem(endpoint: Endpoint, agent: Agent): Modem {
+  const at =
+    endpoint.kind === "unix"
+      ? { socketPath: endpoint.socketPath, protocol: "http" as const }
+      : {
+          host: endpoint.host,
+          port: endpoint.port,
+          protocol: endpoint.tls ? ("https" as const) : ("http" as const),
+        };
+  const tls = endpoint.kind === "tcp" ? endpoint.tls : undefined;
+  // Every option is named, since the modem fills what is left out from the environment.
+  const unset = {
+    socketPath: undefined,
+    host: undefined,
+    port: undefined,
+    timeout: undefined,
+    username: undefined,
+  };
+  const keys = { ca: tls?.ca, cert: tls?.cert, key: tls?.key };
+  const options: Docker.DockerOptions & { agent: Agent } = { ...unset, ...keys, ...at, agent };
+  return new Docker(options).modem;
 }

@@ -3,7 +3,6 @@ import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { abortFailure, Failure } from "../../failure.ts";
-import { orAborted } from "../../or-aborted.ts";
 import type { Exec, ExecOutcome, ExecSpec, OutputChunk, RuntimeId } from "../runtime.ts";
 import { signalNumber } from "../signal-number.ts";
 import { demux } from "./demux.ts";
@@ -11,7 +10,6 @@ import type { Engine } from "./engine.ts";
 import { signalExec } from "./exec-signal.ts";
 import type { Begun } from "./exec-starts.ts";
 import { engineFailure, plainWords, unreachable } from "./failures.ts";
-import { drained } from "./http.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { envList } from "./spec.ts";
 
@@ -144,7 +142,7 @@ class DockerExec implements Exec, Begun {
     if (!spec.stdin) throw this.#failure("failed_precondition", "write to", "it was started without stdin");
     if (!socket.writable || data.length === 0) return;
     if (socket.write(data)) return;
-    await orAborted(drained(socket), signal);
+    await drained(socket, signal);
   }
 
   async closeStdin(): Promise<void> {
@@ -293,4 +291,21 @@ const BARE: Omit<ExecSpec, "command" | "user"> = { env: {}, workingDir: "/", tty
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { signal }).catch(() => {});
   if (signal.aborted) throw abortFailure(signal);
+}
+
+/** Resolves when the socket has room again, or is closed: what was written to a process that ended is nobody's. */
+function drained(socket: Socket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      socket.off("drain", settle);
+      socket.off("close", settle);
+      signal.removeEventListener("abort", settle);
+      if (signal.aborted) reject(abortFailure(signal));
+      else resolve();
+    };
+    socket.on("drain", settle);
+    socket.on("close", settle);
+    signal.addEventListener("abort", settle, { once: true });
+    if (socket.destroyed) settle();
+  });
 }

@@ -1,6 +1,5 @@
 import { Failure, type FailureKind } from "../../failure.ts";
 import type { Dialect } from "./dialect.ts";
-import { HttpRefusal } from "./http.ts";
 
 /** What was being done, for the message: `start container "4f1c…"`. */
 export interface Doing {
@@ -24,8 +23,8 @@ export function engineFailure(
   { kinds = {}, refusals = [] }: RefusalWords = {},
 ): Failure {
   if (error instanceof Failure) return error;
-  if (!(error instanceof HttpRefusal)) return unreachable(at, whyUnreachable(error), error);
-  const refusal = { status: error.status, words: error.message };
+  const refusal = readRefusal(error);
+  if (refusal === undefined) return unreachable(at, whyUnreachable(error), error);
   const words = plainWords(refusal.words) || `the engine gives no reason (${refusal.status})`;
   if (WANTS_TLS.test(words)) return unreachable(at, "it takes TLS alone: set DOCKER_TLS_VERIFY", error);
   const spoken = refusals.find(([fits]) => fits.test(refusal.words.trim()));
@@ -129,6 +128,16 @@ function refusalKind(status: number, words: string, kinds: RefusalKinds): Failur
   }
 }
 
+function readRefusal(error: unknown): { readonly status: number; readonly words: string } | undefined {
+  if (!(error instanceof Error) || !("statusCode" in error) || typeof error.statusCode !== "number")
+    return undefined;
+  const json = "json" in error ? error.json : undefined;
+  if (typeof json === "object" && json !== null && "message" in json && typeof json.message === "string") {
+    return { status: error.statusCode, words: json.message };
+  }
+  return { status: error.statusCode, words: error.message.replace(/^\(HTTP code \d+\) [\w /]+ - /, "") };
+}
+
 function whyUnreachable(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
@@ -142,6 +151,7 @@ function whyUnreachable(error: unknown): string {
       return `this process may not open it (${code})`;
     case "ECONNRESET":
     case "EPIPE":
+    case "ERR_STREAM_PREMATURE_CLOSE":
       return `it hung up (${code})`;
     default:
       return code === "" || error.message.includes(code) ? error.message : `${error.message} (${code})`;

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { z } from "zod";
 import { abortFailure, type Failure } from "../../failure.ts";
 import type { LogOptions, OutputChunk, RuntimeId } from "../runtime.ts";
@@ -5,7 +6,6 @@ import { demux } from "./demux.ts";
 import type { Engine } from "./engine.ts";
 import { engineFailure, unreachable } from "./failures.ts";
 import { untilEnded } from "./followed.ts";
-import type { HttpAnswer } from "./http.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { stampedChunks, stampedLines } from "./stamps.ts";
 
@@ -60,14 +60,14 @@ function seconds(instant: number): string {
 async function isFramed(
   engine: Engine,
   id: RuntimeId,
-  answer: HttpAnswer,
+  answer: IncomingMessage,
   signal: AbortSignal,
 ): Promise<boolean> {
   const type = answer.headers["content-type"];
   if (type === "application/vnd.docker.multiplexed-stream") return true;
   if (type === "application/vnd.docker.raw-stream" && answer.headers["api-version"] !== undefined) {
     // Before 1.42 all streams were called raw.
-    const [, minor = 0] = answer.headers["api-version"].split(".").map(Number);
+    const [, minor = 0] = String(answer.headers["api-version"]).split(".").map(Number);
     if (minor >= 42) return false;
   }
   const request = {

@@ -1,9 +1,12 @@
 import { expect, test } from "bun:test";
 import { engineFailure, plainWords } from "../../../src/runtime/docker/failures.ts";
-import { HttpRefusal } from "../../../src/runtime/docker/http.ts";
 
 const AT = { doing: 'start container "4f1c"', endpoint: "unix:///engine.sock" };
-const refusal = (status: number, words: string): Error => new HttpRefusal(status, words);
+const refusal = (statusCode: number, message: string): Error =>
+  Object.assign(new Error(`(HTTP code ${statusCode}) unexpected - ${message} `), {
+    statusCode,
+    json: { message },
+  });
 
 test("plainWords() keeps the words that tell what is wrong", () => {
   const chain =
