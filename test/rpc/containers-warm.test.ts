@@ -39,20 +39,33 @@ describe("a container made out of a prepared one", () => {
       "ulimit -a; cat /proc/self/oom_score_adj; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max",
   };
 
-  for (const [what, script] of Object.entries(looks)) {
-    test(`is in its ${what} what a cold one is`, async () => {
-      const config = {
-        command: ["sh", "-c"],
-        args: [`${script}; exit 7`],
-        env: { OUTER: "x=y", PATH: "/bin:/usr/bin" },
-        workingDir: "/made/for this",
-      };
-      await ready(warm.client);
-      const [ours, plain] = [await ran(warm, config), await ran(cold, config)];
-      expect(ours.labels["baaaht.prepared"]).toBe("yes");
-      expect(plain.labels["baaaht.prepared"]).toBeUndefined();
-      expect(ours.said).not.toBe("");
-      expect([ours.said, ours.exitCode]).toEqual([plain.said, plain.exitCode]);
+  const heading = (what: string) => `--- ${what} ---\n`;
+  let ours: Ran;
+  let plain: Ran;
+
+  beforeAll(async () => {
+    const script = Object.entries(looks).map(([what, look]) => `printf -- '${heading(what)}'; ${look}`);
+    const config = {
+      command: ["sh", "-c"],
+      args: [`${script.join("\n")}; exit 7`],
+      env: { OUTER: "x=y", PATH: "/bin:/usr/bin" },
+      workingDir: "/made/for this",
+    };
+    await ready(warm.client);
+    [ours, plain] = [await ran(warm, config), await ran(cold, config)];
+  });
+
+  test("ends as a cold one does", () => {
+    expect(ours.labels["baaaht.prepared"]).toBe("yes");
+    expect(plain.labels["baaaht.prepared"]).toBeUndefined();
+    expect([ours.exitCode, plain.exitCode]).toEqual([7, 7]);
+  });
+
+  for (const what of Object.keys(looks)) {
+    test(`is in its ${what} what a cold one is`, () => {
+      const seen = ({ said }: Ran) => said.split(heading(what))[1]?.split("--- ")[0] ?? "";
+      expect(seen(ours)).not.toBe("");
+      expect(seen(ours)).toBe(seen(plain));
     });
   }
 
@@ -281,9 +294,11 @@ async function ready(client: Client, count = prepared): Promise<void> {
   for (;;) {
     const status = await client.orchestrator.getStatus({});
     if (status.preparedContainers >= count) return;
-    await Bun.sleep(20); // the server tells nobody, and is not to be asked all the time
+    await Bun.sleep(50); // the server tells nobody, and is not to be asked all the time
   }
 }
+
+type Ran = Awaited<ReturnType<typeof ran>>;
 
 async function ran({ client, create }: ContainerServer, config: Parameters<ContainerServer["create"]>[0]) {
   const containerId = await create(config);
