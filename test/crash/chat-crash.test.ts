@@ -6,4 +6,4 @@ test("25 kills of server, assistant and callers lose no message, answer no quest
   const figures = await runChatCrash({ rounds: 25, seed });
   expect(figures.violations, chatTableOf(figures)).toEqual([]);
   expect(figures.answered).toBeGreaterThan(0);
-}, 300_000);
+}, 1_200_000); // a minute of a processor, which may be shared with many

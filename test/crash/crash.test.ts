@@ -11,4 +11,4 @@ test("a server that is killed 25 times under load loses nothing that it acknowle
   expect(figures.violations, table).toEqual([]);
   expect(figures.acknowledged.messages).toBeGreaterThan(0);
   expect(figures.acknowledged.containerCalls).toBeGreaterThan(0);
-}, 300_000);
+}, 1_200_000); // a minute of a processor, which may be shared with many

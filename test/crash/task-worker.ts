@@ -1,4 +1,5 @@
-import { connect } from "../../src/client/client.ts";
+import { type Client, connect } from "../../src/client/client.ts";
+import { Failure } from "../../src/failure.ts";
 import { runWorker } from "../../src/worker/worker.ts";
 import { seeded } from "./random.ts";
 
@@ -17,10 +18,22 @@ export interface Begun {
 
 const workers = Array.from({ length: Number(countText) }, async (_, at) => {
   const client = connect({ address: `unix://${socketPath}`, reconnectIntervalMs: 100 });
-  await client.ready();
+  for (;;) {
+    try {
+      await client.ready();
+      await work(client, `${name}w${at}`);
+    } catch (error) {
+      // The server was killed before it had registered this worker for the first time.
+      if (Failure.from(error)?.kind !== "unavailable") throw error;
+    }
+  }
+});
+await Promise.all(workers);
+
+async function work(client: Client, workerName: string): Promise<void> {
   await runWorker({
     client,
-    name: `${name}w${at}`,
+    name: workerName,
     capabilities: { tasks: ["custom"], maxConcurrentTasks: 4 },
     heartbeatMs: 500,
     signal: never.signal,
@@ -36,5 +49,4 @@ const workers = Array.from({ length: Number(countText) }, async (_, at) => {
       return { exitCode: random.between(0, 3) };
     },
   });
-});
-await Promise.all(workers);
+}
