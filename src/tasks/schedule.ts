@@ -106,7 +106,7 @@ export class Schedule {
     return lanesOf(taker).some((key) => this.#lanes.has(key));
   }
 
-  /** The task that this taker is to be given now, without those of `except`; it waits no more. */
+  /** The task that this taker is to be given now; it waits no more. */
   take(taker: Taker, now: Instant): Waiting | undefined {
     let best: { readonly flow: Flow; readonly flows: Flows; readonly level: number } | undefined;
     for (const key of lanesOf(taker)) {

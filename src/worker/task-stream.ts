@@ -48,8 +48,8 @@ export class TaskStream {
   readonly #sent = new SentOutput();
   /** The attempt that this is, once it is known; a stream that comes back says that it is the same. */
   #attempt: string;
-  /** How much of the task's input has come, bytes: a stream that comes back goes on behind it. */
-  #inputBytes = 0;
+  /** Up to which byte the task's input has come, as the server counts: a stream that comes back goes on there. */
+  #inputEnd = 0;
   readonly #opened = Promise.withResolvers<void>();
 
   constructor(client: Client, of: TaskStreamOptions) {
@@ -144,9 +144,10 @@ export class TaskStream {
         this.#told(over);
       }
       if (answer.payload.case !== "output" || answer.payload.value.streamType !== STDIN) continue;
-      const { data, text, end: isLast } = answer.payload.value;
+      const { data, text, offset, end: isLast } = answer.payload.value;
       const bytes = data.byteLength > 0 ? data : new TextEncoder().encode(text);
-      this.#inputBytes += bytes.byteLength;
+      // What is not kept any more was passed over; a piece without a byte, of which only its metadata says something, counts one.
+      this.#inputEnd = Math.max(this.#inputEnd, Number(offset)) + Math.max(1, bytes.byteLength);
       await this.input.push(bytes);
       if (isLast) this.input.end();
     }
@@ -155,7 +156,7 @@ export class TaskStream {
   /** One call of its own, or a strand of the call that short tasks share. */
   #begin(headers: Promise<Headers>, signal: AbortSignal): Answers<StreamTaskResponse> {
     const taskId = this.#taskId;
-    const offset = BigInt(this.#inputBytes);
+    const offset = BigInt(this.#inputEnd);
     this.#isAlone ||= this.#attempt === "" || this.#strands.served === "no";
     if (this.#isAlone) {
       const first: Frame = { taskId, offset, payload: { case: "heartbeat", value: {} } };
