@@ -11,7 +11,8 @@ import { startServer, type TestServer } from "../server.ts";
 const env = {
   BAAAHT_AGENTS_GRACE: "400ms",
   BAAAHT_GRPC_KEEPALIVE_INTERVAL: "100ms",
-  BAAAHT_GRPC_CONNECTION_TIMEOUT: "500ms",
+  // Longer than this process may be too busy to answer.
+  BAAAHT_GRPC_CONNECTION_TIMEOUT: "3s",
 };
 
 setDefaultTimeout(30_000);
@@ -113,6 +114,8 @@ test("an agent whose process is stopped is lost although its connection is open"
 test("an agent lives for as long as it holds the stream of a task", async () => {
   const { agent } = server.client;
   const { agentId, registrationToken } = await agent.register({ name: "a", type: AgentType.WORKER });
+  // Until the stream is open it lives by this, however long that takes.
+  const line = await openLine(server.client, agentId);
   const { taskId } = await agent.executeTask({
     agentId,
     type: TaskType.CUSTOM,
@@ -127,6 +130,7 @@ test("an agent lives for as long as it holds the stream of a task", async () => 
     { metadata: { "x-baaaht-agent-token": registrationToken } },
   );
   await worker.started();
+  await line[Symbol.asyncDispose]();
   for (let round = 0; round < 3; round += 1) await eventOf(await register(), EventType.AGENT_LOST);
   expect((await agent.getAgent({ agentId })).agent?.status).toBe(Status.RUNNING);
   stop.abort();
@@ -145,16 +149,18 @@ test("of two processes with one id the newer has the line, and the other is told
 });
 
 test("agents outlive a server that is killed, and come back with their ids", async () => {
-  const beats = await register("beats");
-  const holds = await register("holds");
-  const silent = await register("silent");
-  await using before = await openLine(server.client, holds);
-  const cut = thrown(() => before.next());
-  await server.kill();
-  await cut;
-  const { dataDir, socketPath } = server;
-  // Longer than a busy machine needs from the server's start to what comes next here.
+  // Longer than a busy machine needs from here to the kill, and from the server's start to what comes next here.
   const patient = { ...env, BAAAHT_AGENTS_GRACE: "3s" };
+  await using first = await startServer({ env: { ...env, BAAAHT_AGENTS_GRACE: "1m" } });
+  const registered = (name: string) => first.client.agent.register({ name, type: AgentType.WORKER });
+  const { agentId: beats } = await registered("beats");
+  const { agentId: holds } = await registered("holds");
+  const { agentId: silent } = await registered("silent");
+  await using before = await openLine(first.client, holds);
+  const cut = thrown(() => before.next());
+  await first.kill();
+  await cut;
+  const { dataDir, socketPath } = first;
   await using again = await startServer({ dataDir, socketPath, env: patient });
   const old = server;
   server = again;
