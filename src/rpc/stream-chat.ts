@@ -15,6 +15,7 @@ import type { SentDraft } from "../messages/messages.ts";
 import { activeSession, type SessionId } from "../sessions/session.ts";
 import { askedBy } from "./asked-by.ts";
 import type { Call } from "./call.ts";
+import { ChatFrames } from "./chat-frames.ts";
 import { burst, chunkFrames } from "./chunk-frames.ts";
 import type { Encoded } from "./encoded.ts";
 import { SideFrames } from "./side-frames.ts";
@@ -36,7 +37,7 @@ export interface StreamChatParts {
   readonly touch: (id: SessionId) => Promise<void>;
 }
 
-/** How many turns of one stream may wait to be read before no more is read from its client. */
+/** How many turns of one stream may wait to be read before no more is taken from its client. */
 const maxTurns = 64;
 
 /** A turn that is to be sent. */
@@ -56,11 +57,10 @@ export class ChatStream {
   /** Answers to heartbeats, and to messages that begin no turn. */
   readonly #side = new SideFrames<Response>(this.#bell.ring);
   readonly #turns: Waiting[] = [];
+  readonly #frames = new ChatFrames();
   #input: { readonly state: "open" | "ended" } | { readonly state: "failed"; readonly error: unknown } = {
     state: "open",
   };
-
-  #isTaking = true;
 
   constructor(parts: StreamChatParts, call: Call) {
     this.#parts = parts;
@@ -80,7 +80,7 @@ export class ChatStream {
       const session = await this.#parts.gateways.get(id, gatewayCallerOf(this.#call));
       activeSession(session, { id, doing: "chat in session" });
       this.#call.open();
-      if (!first.done) void this.#read(session, first.value, frames); // it never rejects
+      if (!first.done) void this.#readAndTake(session, first.value, frames); // it never rejects
       yield* this.#answer(session);
     } finally {
       stopListening();
@@ -160,19 +160,18 @@ export class ChatStream {
   }
 
   /** Takes what the client sends, until it sends no more. What is wrong with it ends the stream. */
-  async #read(
+  async #readAndTake(
     session: GatewaySession,
     first: StreamChatRequest,
     frames: AsyncIterator<StreamChatRequest>,
   ): Promise<void> {
     try {
-      await this.#take(session, first);
-      for (;;) {
+      const taking = this.#frames.takeAll(async (frame) => {
         while (this.#turns.length >= maxTurns && !this.#call.signal.aborted) await this.#room.wait();
-        const next = await frames.next();
-        if (next.done) break;
-        await this.#take(session, next.value);
-      }
+        this.#check();
+        await this.#take(session, frame.request, () => frame.givenUp);
+      });
+      await Promise.all([taking, this.#read(session, first, frames)]);
       this.#input = { state: "ended" };
     } catch (error) {
       this.#input = { state: "failed", error };
@@ -180,42 +179,65 @@ export class ChatStream {
     this.#bell.ring();
   }
 
-  async #take(session: GatewaySession, request: StreamChatRequest): Promise<void> {
-    this.#isTaking = true;
-    await this.#takeOne(session, request);
-    this.#isTaking = false;
+  /** Reads ahead of what can be taken; what gives up an answer is heeded at once. */
+  async #read(
+    session: GatewaySession,
+    first: StreamChatRequest,
+    frames: AsyncIterator<StreamChatRequest>,
+  ): Promise<void> {
+    try {
+      for (let request = first; ; ) {
+        const { payload } = request;
+        if (payload.case === "cancel" && isOf(session, request)) await this.#cancel(payload.value);
+        else await this.#frames.put(request, this.#call.signal);
+        const next = await frames.next();
+        if (next.done) return;
+        request = next.value;
+      }
+    } finally {
+      this.#frames.end();
+    }
   }
 
-  async #takeOne(session: GatewaySession, { sessionId, payload }: StreamChatRequest): Promise<void> {
-    if (sessionId !== "" && sessionId !== session.id) {
+  /** @param givenUp why the caller does not want an answer to it any more, which it may say while this waits */
+  async #take(
+    session: GatewaySession,
+    request: StreamChatRequest,
+    givenUp: () => string | undefined,
+  ): Promise<void> {
+    const { sessionId, payload } = request;
+    if (!isOf(session, request)) {
       const description = `is "${sessionId.slice(0, 64)}"; this stream is of session "${session.id}"`;
       throw invalid("go on with the chat", [{ field: "session_id", description }]);
     }
     const { signal } = this.#call;
     switch (payload.case) {
       case "message":
-        await this.#ask(session, payload.value);
+        await this.#ask(session, payload.value, givenUp);
         return;
       case "heartbeat":
         await this.#parts.touch(session.id);
         await this.#side.put({ payload: { case: "heartbeat", value: {} } }, signal);
-        return;
-      case "cancel":
-        await this.#cancel(payload.value);
     }
   }
 
-  async #ask(session: GatewaySession, wire: GatewayMessage): Promise<void> {
+  async #ask(
+    session: GatewaySession,
+    wire: GatewayMessage,
+    givenUp: () => string | undefined,
+  ): Promise<void> {
     const draft = gatewayDraftOf(wire, session.id);
     const said = await this.#send(session, { draft, idempotencyKey: "" });
     if (said.turn !== undefined) {
-      this.#wait(said.turn);
+      const waiting = this.#wait(said.turn);
+      const words = givenUp();
+      if (words !== undefined) await this.#giveUp(waiting, words);
       return;
     }
     await this.#side.put({ payload: toWireUnasked(said.message) }, this.#call.signal);
   }
 
-  /** Where too many questions of the session wait, nothing more is read from the client until there is room. */
+  /** Where too many questions of the session wait, nothing more is taken from the client until there is room. */
   async #send(session: GatewaySession, sent: SentDraft): Promise<Said> {
     for (;;) {
       try {
@@ -229,7 +251,7 @@ export class ChatStream {
   }
 
   /** Puts a turn behind those that are answered first. What a turn has said that is over before its time is not held. */
-  #wait(turn: LiveTurn): void {
+  #wait(turn: LiveTurn): Waiting {
     const waiting: Waiting = { messageId: turn.messageId, turn, givenUp: undefined };
     this.#turns.push(waiting);
     const noteEnd = () => {
@@ -240,6 +262,7 @@ export class ChatStream {
     turn.listen(noteEnd);
     noteEnd();
     this.#bell.ring();
+    return waiting;
   }
 
   /**
@@ -248,13 +271,21 @@ export class ChatStream {
    */
   async #cancel({ reason, force }: { readonly reason: string; readonly force: boolean }): Promise<void> {
     const words = reason === "" ? "the caller has given it up" : reason.slice(0, maxReason).toWellFormed();
-    for (const waiting of force ? this.#turns.toReversed() : this.#turns.slice(0, 1)) {
-      waiting.givenUp = words;
-      const { turn } = waiting;
-      if (turn?.over === undefined && turn !== undefined)
-        await this.#parts.chat.cancel(turn.sessionId, turn.messageId, words);
-    }
+    const { questions } = this.#frames;
+    const [first] = this.#turns;
+    // Those that are not stored yet are given up when they are.
+    for (const question of force ? questions : first === undefined ? questions.slice(0, 1) : [])
+      question.givenUp = words;
+    for (const waiting of force ? this.#turns.toReversed() : first === undefined ? [] : [first])
+      await this.#giveUp(waiting, words);
     this.#bell.ring();
+  }
+
+  async #giveUp(waiting: Waiting, words: string): Promise<void> {
+    waiting.givenUp = words;
+    const { turn } = waiting;
+    if (turn !== undefined && turn.over === undefined)
+      await this.#parts.chat.cancel(turn.sessionId, turn.messageId, words);
   }
 
   #check(): void {
@@ -264,8 +295,12 @@ export class ChatStream {
   /** Whether the session takes no more, and nothing that was sent to it waits for its outcome. */
   async #isClosed({ id }: GatewaySession): Promise<boolean> {
     const session = await this.#parts.gateways.get(id, gatewayCallerOf(this.#call));
-    return session.life.state !== "active" && !this.#isTaking && this.#turns.length === 0;
+    return session.life.state !== "active" && this.#frames.isEmpty && this.#turns.length === 0;
   }
+}
+
+function isOf({ id }: GatewaySession, { sessionId }: StreamChatRequest): boolean {
+  return sessionId === "" || sessionId === id;
 }
 
 /** How often it is tried again to send a question where others' fill the session's queue, in milliseconds. */

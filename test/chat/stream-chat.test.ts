@@ -225,6 +225,31 @@ describe("StreamChat()", () => {
     await answering;
   });
 
+  test("heeds a cancel while a question before it waits for room in the session's queue", async () => {
+    await using own = await startServer({ env: { BAAAHT_CHAT_MAX_WAITING: "1" } });
+    await using assistant = await startAssistant(own.client);
+    await using chat = await openChat(own.client, await gatewaySession(own.client));
+    for (const text of ["with the assistant", "waits", "waits for room", "behind it"]) chat.ask(text);
+    const question = await assistant.question();
+    chat.cancel("not that");
+    expect(await assistant.cancelled()).toBe(question.message.metadata?.correlationId ?? "?");
+    expect((await chat.turn()).status).toMatchObject({ state: StreamState.CANCELLED, message: "not that" });
+    const next = await assistant.question();
+    expect(next.text).toBe("waits");
+    chat.cancel("nothing at all", "force");
+    for (let left = 3; left > 0; left -= 1)
+      expect((await chat.turn()).status).toMatchObject({
+        state: StreamState.CANCELLED,
+        message: "nothing at all",
+      });
+    chat.ask("the last");
+    let last = await assistant.question();
+    // It may have got those that had to be stored to be given up.
+    while (last.text !== "the last") last = await assistant.question();
+    last.answer("done");
+    expect((await chat.turn()).text).toBe("done");
+  });
+
   test("answers what it has taken before it ends with what is wrong with a frame", async () => {
     await using assistant = await startAssistant(server.client);
     await using chat = await openChat(server.client, await gatewaySession(server.client));
