@@ -9,6 +9,8 @@ interface Assistant {
   line: "open" | "none";
   /** How many questions it has now. */
   load: number;
+  /** Whether its queue was full when it was last asked; until there may be room again. */
+  isFull: boolean;
   /** Of all choices, the last one that fell on it: among equals it is the turn of the one that has waited longest. */
   chosenAt: number;
 }
@@ -35,7 +37,7 @@ export class Assistants {
   /** Takes those that are live. */
   takeUp(agents: Agents): void {
     for (const { agent, line } of agents.live()) {
-      if (isAssistant(agent)) this.#assistants.set(agent.id, { agent, line, load: 0, chosenAt: 0 });
+      if (isAssistant(agent)) this.#add(agent, line);
     }
   }
 
@@ -50,16 +52,30 @@ export class Assistants {
         break;
       case "live":
       case "line_closed":
-        if (known === undefined)
-          this.#assistants.set(agent.id, { agent, line: "none", load: 0, chosenAt: 0 });
+        if (known === undefined) this.#add(agent, "none");
         else known.line = "none";
         break;
       case "line_opened":
-        if (known === undefined)
-          this.#assistants.set(agent.id, { agent, line: "open", load: 0, chosenAt: 0 });
+        if (known === undefined) this.#add(agent, "open");
         else known.line = "open";
     }
     return true;
+  }
+
+  /** Its queue has no room for a question: others are chosen before it until it has. */
+  full(id: AgentId): void {
+    const assistant = this.#assistants.get(id);
+    if (assistant !== undefined) assistant.isFull = true;
+  }
+
+  /** There may be room in its queue. */
+  hasRoom(id: AgentId): void {
+    const assistant = this.#assistants.get(id);
+    if (assistant !== undefined) assistant.isFull = false;
+  }
+
+  isFull(id: AgentId): boolean {
+    return this.#assistants.get(id)?.isFull === true;
   }
 
   nameOf(id: AgentId | undefined): string {
@@ -74,7 +90,7 @@ export class Assistants {
 
   /**
    * Who answers a session's question now: the one that it has, while that has its line; otherwise the one with the fewest
-   * questions. Those that are registered and have no line are expected to open it, and one that runs beside the server to
+   * questions; one whose queue is full only if there is no other. Those that are registered and have no line are expected to open it, and one that runs beside the server to
    * come, as it does after each start.
    */
   choose(session: Session, conversation: Conversation): Choice {
@@ -89,7 +105,7 @@ export class Assistants {
         isExpected = true;
         continue;
       }
-      if (agent.id === conversation.assistantId) {
+      if (agent.id === conversation.assistantId && !assistant.isFull) {
         best = assistant;
         break;
       }
@@ -102,6 +118,10 @@ export class Assistants {
     }
     return isExpected ? { kind: "expected" } : { kind: "none", words: nobodyWords(wanted) };
   }
+
+  #add(agent: Agent, line: Assistant["line"]): void {
+    this.#assistants.set(agent.id, { agent, line, load: 0, isFull: false, chosenAt: 0 });
+  }
 }
 
 function isAssistant({ name, metadata }: Agent): boolean {
@@ -109,6 +129,7 @@ function isAssistant({ name, metadata }: Agent): boolean {
 }
 
 function isBefore(one: Assistant, other: Assistant): boolean {
+  if (one.isFull !== other.isFull) return other.isFull;
   return one.load === other.load ? one.chosenAt < other.chosenAt : one.load < other.load;
 }
 

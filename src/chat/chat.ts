@@ -90,6 +90,7 @@ export class Chat {
     this.#answers = new Answers({ ...parts, turns, messages, monotonic, maxHeldBytes, touch, odd, trouble });
     options.agents.onChange((change) => this.#follow(change));
     options.lines.onMessage((mail) => this.#answers.take(mail));
+    options.lines.onRoom((id) => this.#assistants.hasRoom(id));
   }
 
   /** How many turns have not ended. */

@@ -291,11 +291,29 @@ export class Turns {
         await this.lose(entry, `assistant "${name}" has gone before it could be asked`);
         return;
       }
-      const words = `assistant "${name}" can't be asked: ${why.message}`;
-      await this.end(entry.live.sessionId, turn, failed("ASSISTANT_BUSY", words));
+      const busy = failed("ASSISTANT_BUSY", `assistant "${name}" can't be asked: ${why.message}`);
+      if (why.kind === "resource_exhausted") await this.#giveToAnother(entry, turn, busy);
+      else await this.end(entry.live.sessionId, turn, busy);
     } catch (error) {
       this.#options.trouble("a turn can't be ended", { message: turn.messageId, error });
     }
+  }
+
+  /** The queue of its assistant is full: it is given to another one, if there is one that has room as far as is known. */
+  async #giveToAnother(
+    entry: OpenEntry,
+    turn: RunningTurn,
+    busy: Extract<TurnEnd, { readonly kind: "failed" }>,
+  ): Promise<void> {
+    this.#assistants.full(turn.life.assistantId as AgentId); // chosen among agents
+    const { maxAttempts } = this.#options.limits;
+    await this.#step(entry.live.sessionId, (loaded) => {
+      const stepping = this.#stepping(loaded);
+      const choice = stepping.choose();
+      const isOther = choice.kind === "assistant" && !this.#assistants.isFull(choice.assistantId as AgentId); // likewise
+      if (!isOther) return endTurn(loaded.conversation, turn, busy, stepping);
+      return askAgain(loaded.conversation, turn, { maxAttempts, failed: busy }, stepping);
+    });
   }
 
   #turnOf(message: Message, step: Step): LiveTurn | undefined {

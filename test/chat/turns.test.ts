@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import type { Client } from "../../src/client/client.ts";
+import { Failure } from "../../src/failure.ts";
+import { MessageType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import {
   GatewayEventType,
   GatewayMessageRole,
@@ -29,6 +32,22 @@ async function messagesOf(server: TestServer, sessionId: string): Promise<readon
   return messages.map(
     ({ role, content }) => `${role === MessageRole.USER ? "user" : "assistant"}: ${content}`,
   );
+}
+
+/** Sends to an agent that does not read until its queue takes no more. */
+async function fillQueue(client: Client, agentId: string): Promise<void> {
+  for (const size of [64 * 1024, 1]) {
+    const payload = { case: "dataMessage", value: { data: Buffer.alloc(size) } } as const;
+    const message = { type: MessageType.DATA, payload };
+    for (;;) {
+      try {
+        await client.agent.sendMessage({ agentId, message });
+      } catch (error) {
+        expect(Failure.from(error)?.details.reason).toBe("AGENT_QUEUE_FULL");
+        break;
+      }
+    }
+  }
 }
 
 describe("a turn", () => {
@@ -328,6 +347,27 @@ describe("what an assistant sends", () => {
 });
 
 describe("several assistants", () => {
+  test("answer for each other: a question goes to another one when the queue of its own is full", async () => {
+    await using server = await startServer({ env: { BAAAHT_AGENTS_MAX_QUEUED_BYTES: "256KiB" } });
+    await using deaf = await startAssistant(server.client);
+    await using chat = await openChat(server.client, await gatewaySession(server.client));
+    chat.ask("one");
+    (await deaf.question()).answer("re one");
+    expect((await chat.turn()).text).toBe("re one");
+    await fillQueue(server.client, deaf.id);
+    await using other = await startAssistant(server.client, { labels: { role: "assistant" }, name: "b" });
+    for (const text of ["two", "three"]) {
+      chat.ask(text);
+      const question = await other.question();
+      expect(question.text).toBe(text);
+      question.answer(`re ${text}`);
+      expect((await chat.turn()).text).toBe(`re ${text}`);
+    }
+    await fillQueue(server.client, other.id);
+    chat.ask("four");
+    expect((await chat.turn()).status).toMatchObject({ state: StreamState.ERROR, reason: "ASSISTANT_BUSY" });
+  });
+
   test("share conversations by load, and each conversation stays with the one that it has", async () => {
     await using server = await startServer();
     await using one = await startAssistant(server.client);
