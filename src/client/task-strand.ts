@@ -110,6 +110,7 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
   }
 
   async return(): Promise<IteratorResult<StreamTaskResponse, undefined>> {
+    if (this.ended) return DONE;
     this.leave(new Failure("cancelled", "Cannot read on in the strand: its reader has left"));
     return DONE;
   }

@@ -65,7 +65,8 @@ export class CallerEnd implements Disposable {
     if (!isEnded(task)) throw new Error("the end of a task that has not ended is not told");
     if (task.life.state !== "completed") return { kind: "error", error: task.life.error };
     const { at, result } = task.life;
-    const output = await this.#parts.tasks.resultOf(task.id);
+    const { result: said } = this.#live;
+    const output = said?.attempt === task.attempt ? said.data : await this.#parts.tasks.resultOf(task.id);
     const whole: WorkerResult = {
       result,
       outputData: Buffer.from(output?.data ?? "", "base64"),

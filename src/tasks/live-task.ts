@@ -1,6 +1,7 @@
 import type { Instant } from "../events/event.ts";
 import type { Recording } from "./recording.ts";
 import type { Task, TaskState } from "./task.ts";
+import type { TaskData } from "./task-rows.ts";
 
 /** What a worker last said of how far it is. */
 export interface Progress {
@@ -39,6 +40,8 @@ export interface LiveTask {
   progressCount: number;
   progress: Progress;
   worker: WorkerEnd | undefined;
+  /** What an attempt has said that came out, before anybody could read it; `data` is undefined when that was nothing. */
+  result: { readonly attempt: number; readonly data: TaskData | undefined } | undefined;
 }
 
 export function wakeAll(live: LiveTask): void {

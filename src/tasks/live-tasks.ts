@@ -16,6 +16,9 @@ export interface LiveTasksOptions {
   readonly onCut: (task: Task, offset: number) => void;
 }
 
+/** How many tasks are remembered that nobody has looked at. */
+const mostRecent = 1_024;
+
 /** The tasks of which something is in memory: those that have streams, and those whose output waits for the disk. */
 export class LiveTasks {
   readonly #options: LiveTasksOptions;
@@ -26,6 +29,8 @@ export class LiveTasks {
   >();
   /** Tasks of which nothing is recorded yet, as is known without asking the disk. */
   readonly #blank = new Set<TaskId>();
+  /** The newest tasks that nobody has looked at yet, as they are now: those who ask for tasks look at them at once. */
+  readonly #recent = new Map<TaskId, Task>();
 
   constructor(options: LiveTasksOptions) {
     this.#options = options;
@@ -36,8 +41,11 @@ export class LiveTasks {
   }
 
   /** A task was made just now: nothing can be recorded of it. */
-  made(id: TaskId): void {
-    this.#blank.add(id);
+  made(task: Task): void {
+    this.#blank.add(task.id);
+    this.#recent.set(task.id, task);
+    if (this.#recent.size <= mostRecent) return;
+    for (const oldest of this.#recent.keys().take(1)) this.#recent.delete(oldest);
   }
 
   /**
@@ -65,6 +73,8 @@ export class LiveTasks {
   /** A task has become another. */
   changed(before: Task, after: Task): void {
     if (isEnded(after)) this.#blank.delete(after.id);
+    if (isEnded(after)) this.#recent.delete(after.id);
+    else if (this.#recent.has(after.id)) this.#recent.set(after.id, after);
     const live = this.#tasks.get(after.id);
     if (live === undefined) return;
     live.task = after;
@@ -98,7 +108,8 @@ export class LiveTasks {
   }
 
   async #open(id: TaskId, doing: string, watchers: LiveTask["watchers"]): Promise<LiveTask> {
-    const task = knownTask(await this.#options.store.get(taskTable, id), { id, doing });
+    const recent = this.#recent.get(id);
+    const task = recent ?? knownTask(await this.#options.store.get(taskTable, id), { id, doing });
     const isBlank = this.#blank.delete(id);
     const live: LiveTask = {
       task,
@@ -110,10 +121,12 @@ export class LiveTasks {
       progressCount: 0,
       progress: { progress: task.progress, message: "", details: {} },
       worker: undefined,
+      result: undefined,
     };
     this.#tasks.set(id, live);
     // What has become of it since the first look; from here on changed() tells.
-    const now = await this.#options.store.get(taskTable, id);
+    const now = this.#recent.get(id) ?? (await this.#options.store.get(taskTable, id));
+    this.#recent.delete(id);
     if (now !== undefined && live.task === task) {
       live.task = now;
       live.status = statusOf(now);

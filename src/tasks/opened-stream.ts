@@ -16,7 +16,7 @@ export interface OpenedStream {
   /** The byte to begin with: of the output for a caller, of the input for a worker. */
   readonly offset: number;
   readonly frames: AsyncIterable<TaskFrame>;
-  /** Called when the stream is in place. */
+  /** Called when the stream is in place, and the attempt of a worker has begun durably. */
   readonly opened: (headers: Readonly<Record<string, string>>) => void;
   readonly call: Call;
 }

@@ -111,8 +111,9 @@ class TaskStream {
       for (;;) {
         if (this.#wrong !== undefined) throw this.#wrong.error;
         if (call.signal.aborted) throw abortFailure(call.signal);
-        // What it is to be told depends on which end it is, and that its first frame says.
-        if (this.#frames > 0 || this.#halfClosed) {
+        // What it is to be told depends on which end it is, and that its first frame says. A worker is told nothing until
+        // its attempt has begun: what it is told says that.
+        if ((this.#frames > 0 || this.#halfClosed) && this.#worker?.isBeginning !== true) {
           opened(this.#worker?.headers ?? {});
           while (this.#heartbeats > 0) {
             this.#heartbeats -= 1;

@@ -138,7 +138,7 @@ export class Tasks {
     } finally {
       if (!isMade && agentId !== undefined) handing.release(agentId);
     }
-    live.made(id);
+    live.made(accepting.task);
     handing.made(accepting.task);
     this.#options.onDue(accepting.task);
     return accepting.task;

@@ -53,6 +53,7 @@ export class WorkerStreamEnd implements WorkerEnd {
   readonly #wake: () => void;
   readonly #input: RecordingReader;
   #isDisplaced = false;
+  #isBeginning = false;
   #isCancelTold = false;
   /** What it has brought about by coming, while that is on its way to the disk. */
   #begun: Promise<unknown> | undefined;
@@ -89,6 +90,11 @@ export class WorkerStreamEnd implements WorkerEnd {
   /** Whether it speaks for the attempt in force, and nobody else does. */
   get isInForce(): boolean {
     return !this.#isDisplaced && holds(this.#live.task, this.attempt);
+  }
+
+  /** Whether it has begun its attempt, and that is not on the disk yet. */
+  get isBeginning(): boolean {
+    return this.#isBeginning && this.isInForce && this.#live.task.life.state === "pending";
   }
 
   /** Whether another stream has taken its place. */
@@ -201,7 +207,12 @@ export class WorkerStreamEnd implements WorkerEnd {
     const { attempt } = this;
     const begun = this.#move((now, at) => beginTask(now, { attempt, at, policy }));
     this.#begun = begun;
-    begun.catch(() => {}); // whoever awaits it hears of it; the next frame does
+    this.#isBeginning = true;
+    begun.catch(() => {
+      // Whoever awaits it hears of it; the next frame does.
+      this.#isBeginning = false;
+      this.#wake();
+    });
   }
 
   #output(frame: Extract<WorkerFrame, { readonly kind: "output" }>): void {
@@ -258,10 +269,12 @@ export class WorkerStreamEnd implements WorkerEnd {
       throw invalid("complete a task", [{ field: "complete.task_id", description }]);
     }
     const { attempt } = this;
-    const { result, row } = keptResult(task.id, frame, this.#parts.maxResultBytes);
-    await this.#flushWith(
-      this.#move((now, at) => completeTask(now, { attempt, result, at }), row === undefined ? [] : [row]),
-    );
+    const { result, data } = keptResult(task.id, frame, this.#parts.maxResultBytes);
+    const rows = () => {
+      this.#live.result = { attempt, data };
+      return data === undefined ? [] : [put(taskDataTable, data)];
+    };
+    await this.#flushWith(this.#move((now, at) => completeTask(now, { attempt, result, at }), rows));
   }
 
   /** All that it wrote reaches the disk by the commit of the end. */
@@ -271,11 +284,11 @@ export class WorkerStreamEnd implements WorkerEnd {
 
   #move(
     step: Parameters<TaskChanges["move"]>[1],
-    rows: readonly ReturnType<typeof put>[] = [],
+    rows: () => readonly ReturnType<typeof put>[] = () => [],
   ): Promise<unknown> {
     const { actor, correlationId } = this.#call;
     const changing = { source: "agent.grpc", actor, correlationId, doing: "report on task" } as const;
-    return this.#parts.changes.move(this.#live.task, step, { ...changing, rows: () => rows });
+    return this.#parts.changes.move(this.#live.task, step, { ...changing, rows });
   }
 }
 
@@ -290,7 +303,7 @@ function keptResult(
   most: number,
 ): {
   readonly result: Extract<WorkerFrame, { readonly kind: "complete" }>["result"];
-  readonly row?: ReturnType<typeof put>;
+  readonly data?: TaskData;
 } {
   const { outputData, outputText, errorText } = frame;
   const data = outputData.subarray(0, most);
@@ -304,11 +317,11 @@ function keptResult(
   const result = { ...frame.result, metadata };
   if (data.byteLength === 0 && text === "" && errors === "") return { result };
   const encoded = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
-  const row = put(taskDataTable, {
+  const kept = {
     ...{ taskId, kind: "result" as const, data: encoded },
     ...{ outputText: text, errorText: errors },
-  });
-  return { result, row };
+  };
+  return { result, data: kept };
 }
 
 function isShutdown(signal: AbortSignal): boolean {

@@ -9,6 +9,11 @@ export class Outgoing<Frame> {
   #isClosed = false;
   #changed = Promise.withResolvers<void>();
 
+  /** Whether its last frame is known. */
+  get isFinished(): boolean {
+    return this.#last !== undefined;
+  }
+
   /** Done at once when nothing is sent any more. `onTaken` is told in the order in which frames are taken. */
   send(frame: Frame, onTaken?: () => void): Promise<void> {
     if (this.#isClosed || this.#last !== undefined) return Promise.resolve();

@@ -85,8 +85,8 @@ export class TaskAtWork {
   /** Does it, and gives how it went. Never throws. */
   async run(): Promise<TaskReport> {
     const following = this.#stream.follow(this.#line.signal).then(
-      () => this.end(new TaskEnded("lost", "the server has ended its stream")),
-      (error) => this.end(new TaskEnded("lost", error instanceof Error ? error.message : String(error))),
+      () => this.#cutOff("the server has ended its stream"),
+      (error) => this.#cutOff(error instanceof Error ? error.message : String(error)),
     );
     const report = await this.#attempt();
     this.#isOver = true;
@@ -94,6 +94,11 @@ export class TaskAtWork {
     if (report.how === "ended" && (report.by.how === "lost" || report.by.how === "timed_out")) this.#leave(0);
     await following;
     return report;
+  }
+
+  /** The server has no more to say. */
+  #cutOff(why: string): void {
+    if (!this.#isOver) this.end(new TaskEnded("lost", why));
   }
 
   /** Has no more to say, and does not wait longer than `ms` for the server to end the stream. */

@@ -138,7 +138,8 @@ export class TaskStream {
     this.#attempt ||= (await headers.promise).get(ATTEMPT_HEADER) ?? "";
     opened();
     for await (const answer of answers) {
-      const over = endOf(answer);
+      // How the task ended is no news to who has said it.
+      const over = this.#outgoing.isFinished ? undefined : endOf(answer);
       if (over !== undefined) {
         this.input.end();
         this.#told(over);

@@ -48,9 +48,9 @@ test("StreamTask() tells a worker once how much of the input it can't have again
   await using again = await openTask(client, { taskId, payload: beat }, { metadata });
   let got = 0;
   let missing = 0;
-  for (let last = ""; last !== "c"; ) {
+  // What came last may have gone to the stream that was cut, and is missing too.
+  while (got + missing < 10_244) {
     const { data, missingBytes } = await again.nextOf("output");
-    last = Buffer.from(data).toString();
     got += data.length;
     missing += Number(missingBytes);
   }

@@ -1861,7 +1861,7 @@ export type StrandResponse = Message<"proto.agent.v1.StrandResponse"> & {
     case: "accepted";
   } | {
     /**
-     * The answer to `open`: it is in place.
+     * The answer to `open`: it is in place, and a worker's attempt has begun, durably.
      *
      * @generated from field: proto.agent.v1.StrandOpened opened = 102;
      */
@@ -3178,8 +3178,8 @@ export const AgentService: GenService<{
    * its header `attempt`), otherwise for the one that is in force when it is known to be the worker. It is known by its
    * agent's token in the metadata `x-baaaht-agent-token`, unless its first frame is a caller's; without one by its first report, or when
    * its first frame is a heartbeat and it comes from the process that was told of the task. With that the task is RUNNING.
-   * The response headers then have `x-baaaht-attempt`, and in `x-baaaht-output-bytes` how much output of this attempt the
-   * server has. Once another attempt is in force, the stream ends with ABORTED, ATTEMPT_FENCED, and nothing that comes on it
+   * The response headers, sent when that is durable, then have `x-baaaht-attempt`, and in `x-baaaht-output-bytes` how much
+   * output of this attempt the server has. Once another attempt is in force, the stream ends with ABORTED, ATTEMPT_FENCED, and nothing that comes on it
    * changes anything; a newer stream for the same attempt ends it with ABORTED, STREAM_REPLACED. Once the task has ended
    * (by `complete`, by a time-out, by a cancel) a worker gets its status, then OK. A worker whose stream ends before that
    * has 10 s (configured) to open another one; then its attempt is lost.
