@@ -63,7 +63,7 @@ describe("grpcurl by reflection", () => {
 
   test.each([
     ["orchestrator.v1.OrchestratorService", ["CreateSession", "SubscribeEvents", "ExecContainer"], 32],
-    ["agent.v1.AgentService", ["Register", "StreamTask", "GetCapabilities"], 15],
+    ["agent.v1.AgentService", ["Register", "StreamTask", "StreamTasks", "GetCapabilities"], 16],
     ["gateway.v1.GatewayService", ["CreateGatewaySession", "StreamChat", "SubscribeToEvents"], 10],
   ])("list %s names its methods, under both names", async (service, some, count) => {
     for (const family of families) {
