@@ -161,7 +161,7 @@ async function tellTools(
   const following = followToolCalls(client, {
     sessionId,
     signal,
-    onStarted: started.resolve,
+    onStarted: () => started.resolve(),
     onCall: (call) => void shell.err.write(view.call({ ...call, answerBytes: 0 })).catch(() => undefined),
     onTurnOver: () => over.resolve(),
   });

@@ -127,8 +127,9 @@ function connectionTeller(shell: Shell): Pick<WatchOptions, "onInterrupted" | "o
       if (!isLost) void tell(shell, `${message}; trying again until it is back`);
       isLost = true;
     },
-    onStarted: () => {
-      if (isLost) void tell(shell, "The watch goes on where it was interrupted");
+    onStarted: (how) => {
+      const words = how === "begun" ? "The watch has begun" : "The watch goes on where it was interrupted";
+      if (isLost) void tell(shell, words);
       isLost = false;
     },
   };

@@ -1,7 +1,7 @@
 import { Channel, type ChannelInterface, connectivityState, credentials } from "@grpc/grpc-js";
 import { abortFailure, Failure } from "../failure.ts";
 import type { Address } from "./address.ts";
-import { UNREACHABLE, unreachable } from "./unreachable.ts";
+import { UNREACHABLE, unreachable, type Waited } from "./unreachable.ts";
 
 /** The largest message that is sent or received, bytes. The server's limit. */
 export const MAX_MESSAGE_BYTES = 100 * 1024 * 1024;
@@ -10,6 +10,8 @@ export const MAX_MESSAGE_BYTES = 100 * 1024 * 1024;
 export interface Patience {
   /** Milliseconds since the epoch. */
   readonly deadline: number;
+  /** Whose time ends then. */
+  readonly of: Waited["for"];
   /** Whether to go on after an attempt has failed. */
   readonly persistent: boolean;
   readonly signal: AbortSignal | undefined;
@@ -57,7 +59,7 @@ export class Connection implements Disposable {
       if (state === connectivityState.SHUTDOWN) throw closed();
       if (state === connectivityState.TRANSIENT_FAILURE) await this.#refused(patience, since);
       else if (!(await this.#changed(state, patience)))
-        throw await unreachable(this.#address, Date.now() - since);
+        throw await unreachable(this.#address, { ms: Date.now() - since, for: patience.of });
     }
   }
 
@@ -67,7 +69,7 @@ export class Connection implements Disposable {
 
   /** An attempt has failed: throws why, or returns when it is time to look again. */
   async #refused(patience: Patience, since: number): Promise<void> {
-    const failure = await unreachable(this.#address, Date.now() - since);
+    const failure = await unreachable(this.#address, { ms: Date.now() - since, for: patience.of });
     if (!patience.persistent || failure.kind === "permission_denied") throw failure;
     if (!(await this.#changed(connectivityState.TRANSIENT_FAILURE, patience))) throw failure;
   }

@@ -76,8 +76,10 @@ export class Transport implements Disposable {
   ): Promise<void> {
     if (this.#closed) throw closed();
     if (connection.isUp) return;
+    const dialled = Date.now() + (this.#options.dialTimeoutMs ?? 30_000);
     await connection.up({
-      deadline: Math.min(call.deadline, Date.now() + (this.#options.dialTimeoutMs ?? 30_000)),
+      deadline: Math.min(call.deadline, dialled),
+      of: call.deadline < dialled ? "the call" : "a connection",
       persistent: call.options.waitForReady ?? this.#wasUp,
       signal: call.options.signal,
     });

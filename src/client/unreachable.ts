@@ -9,18 +9,27 @@ export const UNREACHABLE = "UNREACHABLE";
 
 /**
  * Why there is no connection to `address`: UNAVAILABLE, or PERMISSION_DENIED when this user may not open the socket, with
- * the reason UNREACHABLE. Finds it out by looking and by connecting once (at most a second), because gRPC does not tell.
+ * the reason UNREACHABLE; DEADLINE_EXCEEDED when the call allowed too little time. Finds it out by looking and by connecting once (at most a second), because gRPC does not tell.
  */
-export async function unreachable(address: Address, waitedMs: number): Promise<Failure> {
+export async function unreachable(address: Address, waited: Waited): Promise<Failure> {
   const obstacle = await obstacleOf(address);
   if (obstacle !== undefined) {
     const kind = obstacle === NOT_ALLOWED ? "permission_denied" : "unavailable";
     return new Failure(kind, `Cannot reach baaaht at ${address.text}: ${obstacle}`, { reason: UNREACHABLE });
   }
-  const state = `it accepts connections but did not answer as gRPC within ${Math.ceil(waitedMs / 100) / 10} s`;
-  return new Failure("unavailable", `Cannot reach baaaht at ${address.text}: ${state}`, {
-    reason: UNREACHABLE,
-  });
+  const seconds = waited.ms < 100 ? waited.ms / 1000 : Math.ceil(waited.ms / 100) / 10;
+  const [kind, time] =
+    waited.for === "the call"
+      ? (["deadline_exceeded", ", the call's own time"] as const)
+      : (["unavailable", ""] as const);
+  const state = `it accepts connections but did not answer as gRPC within ${seconds} s${time}`;
+  return new Failure(kind, `Cannot reach baaaht at ${address.text}: ${state}`, { reason: UNREACHABLE });
+}
+
+/** How long was waited for a connection, and whose time that was. */
+export interface Waited {
+  readonly ms: number;
+  readonly for: "the call" | "a connection";
 }
 
 const NOT_ALLOWED = "permission denied (its socket is for the user who runs the server)";

@@ -22,8 +22,8 @@ export interface WatchOptions {
   /** Milliseconds without an event after which a BOOKMARK is given, at least 100; without it none are given. */
   readonly bookmarkIntervalMs?: number;
   readonly signal?: AbortSignal;
-  /** Told when the watch is in force, the first time and after each interruption. */
-  readonly onStarted?: () => void;
+  /** Told when the watch is in force: when it has `begun`, and when it `goes on` after each interruption since. */
+  readonly onStarted?: (how: "begun" | "goes on") => void;
   /** Told why the watch was interrupted, and in how many milliseconds it is resumed. */
   readonly onInterrupted?: (failure: Failure, resumeInMs: number) => void;
 }
@@ -89,8 +89,10 @@ async function* subscribe(
       ...(place.begun && { waitForReady: false }), // the pauses between attempts are ours
     },
   );
-  place.started(await events.started());
-  options.onStarted?.();
+  const headers = await events.started();
+  const how = place.begun ? "goes on" : "begun";
+  place.started(headers);
+  options.onStarted?.(how);
   for await (const event of events) {
     place.passed(event);
     yield event;

@@ -54,7 +54,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   using notice = openServiceNotice({ env: process.env, log: words });
   prepareFolder(config.dataDir, words);
   await using _lock = lockDataFolder(config.dataDir);
-  await using store = new SqliteStore(join(config.dataDir, "baaaht.db"));
+  await using store = openStore(config.dataDir, { words, output });
   const clock = Date.now;
   const startedAt = clock();
   using log = new EventLog(store.events, { clock, ...config.events });
@@ -128,7 +128,7 @@ export async function serve(loaded: LoadedConfig, options: ServeOptions): Promis
   words.info("stopping");
   last.defer(() => words.info("stopped"));
   notice.stopping("Stopping");
-  endInTime(config.shutdownTimeoutMs + hardEndMs, words);
+  endInTime(config.shutdownTimeoutMs + hardEndMs, { words, output });
   health.setAll("not_serving");
   await tell(store, { type: "system_shutdown", at: clock(), data: { version } });
 }
@@ -237,11 +237,35 @@ function reloaded(
   }
 }
 
-function endInTime(ms: number, words: Log): void {
+/** What an end needs that can't wait for things to be put away. */
+interface Ending {
+  readonly words: Log;
+  readonly output: LogOutput;
+}
+
+function endInTime(ms: number, { words, output }: Ending): void {
   setTimeout(() => {
     words.error("stopping takes too long; ending now", { after_ms: ms });
-    process.exit(1);
+    void endNow(output);
   }, ms).unref();
+}
+
+function openStore(dataDir: string, ending: Ending): SqliteStore {
+  const store = new SqliteStore(join(dataDir, "baaaht.db"));
+  void endWhenLost(store, ending);
+  return store;
+}
+
+async function endWhenLost(store: SqliteStore, { words, output }: Ending): Promise<void> {
+  const { message } = await store.whenLost;
+  words.error("what is saved is not known; ending, for the next start to find out", { problem: message });
+  await endNow(output);
+}
+
+/** Once the log is written. Not by an exit, which would put the database away, and wait for a disk that does not answer. */
+async function endNow(output: LogOutput): Promise<void> {
+  await output[Symbol.asyncDispose]();
+  process.kill(process.pid, "SIGKILL");
 }
 
 function whenAborted(signal: AbortSignal): Promise<void> {

@@ -37,7 +37,9 @@ export class LogOutput implements AsyncDisposable {
       return;
     }
     this.#push(bytes);
-    this.#writing ??= this.#writeAll();
+    if (this.#writing !== undefined) return;
+    this.#writingSince = performance.now();
+    this.#writing = this.#writeAll();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -122,7 +122,7 @@ export function endCalls(server: RpcServer): void {
   for (const call of server.edge.open) call.fail(stopping());
 }
 
-/** The guide's limit of a message, both ways. */
+/** Of a message, both ways. */
 const MAX_MESSAGE_BYTES = 100 * 1024 * 1024;
 
 const MAX_CALLS = 10_000;
@@ -131,7 +131,6 @@ const STALLED_AFTER_MS = 30_000;
 
 const KEEPALIVE_MS = 5_000;
 
-/** The guide's connection time-out. */
 const KEEPALIVE_TIMEOUT_MS = 30_000;
 
 const UNKNOWN_CALLER: Caller = { actor: "unknown" };

@@ -5,7 +5,8 @@ import type { PagePlace, PageQuery, Query, Table } from "./table.ts";
 /**
  * Where the state and the log are kept. What every implementation promises (test/contract/store.ts holds it):
  *
- * - A `change` that has resolved is durable, its rows and events together; one that has rejected has changed nothing.
+ * - A `change` that has resolved is durable, its rows and events together; one that has rejected has changed nothing. Where
+ *   the storage does not say which of the two it is, the store answers nothing any more.
  * - Changes happen one after the other: `decide` sees the outcome of all before it. One that fails, fails alone.
  * - Event positions have no holes, and listeners hear of events after their commit, in order.
  * - Reads see what is committed, and nothing else.

@@ -70,6 +70,15 @@ test("a call says that whoever listens does not speak, after dialTimeoutMs", asy
   expect(failure.message).toMatch(/: it accepts connections but did not answer as gRPC within 0\.\d s$/);
 });
 
+test("a call whose own time is over before a connection is there ends with its deadline", async () => {
+  await using folder = await freshFolder();
+  await using server = await listening(`${folder.path}/mute.sock`);
+  await using client = connect({ address: server.path });
+  const failure = await thrown(() => client.orchestrator.getSession({}, { timeoutMs: 20 }));
+  expect(failure.kind).toBe("deadline_exceeded");
+  expect(failure.message).toMatch(/did not answer as gRPC within 0\.\d+ s, the call's own time$/);
+});
+
 test("ready() waits for a server that starts later", async () => {
   await using folder = await freshFolder();
   const path = `${folder.path}/late.sock`;

@@ -77,7 +77,7 @@ test(
 );
 
 test(
-  "serve --worker does the guide's example on a host with nothing else, and lets a task end that is at work",
+  "serve --worker does a task on a host with nothing else, and lets a task end that is at work",
   async () => {
     const { dockerHost, image } = await engine();
     await using server = await startServer({

@@ -34,7 +34,7 @@ function mistakes(given: Partial<ConfigInputs> & { file?: string }): readonly st
   return [];
 }
 
-test("loadConfig() gives the guide's numbers where nothing is set", () => {
+test("loadConfig() gives the documented numbers where nothing is set", () => {
   const { config, file, warnings } = loadConfig(inputs());
   expect(config.grpc).toMatchObject({
     socketPath: "/tmp/baaaht-grpc.sock",

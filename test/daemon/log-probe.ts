@@ -10,6 +10,12 @@ switch (process.argv[2]) {
     for (let n = 0; n < 1_000; n++) log.info("line", { n });
     process.exit(7);
     break;
+  case "exit late":
+    log.info("first");
+    await Bun.sleep(1_000); // longer than a write may take
+    log.info("last");
+    process.exit(7);
+    break;
   case "dispose":
     for (let n = 0; n < 1_000; n++) {
       log.info("line", { n });

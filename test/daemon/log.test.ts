@@ -200,6 +200,12 @@ test("LogOutput has written all lines in order when the process exits", async ()
   expect(await child.exited).toBe(7);
 });
 
+test("LogOutput has written the last line when the process exits, however long it had nothing to write", async () => {
+  const child = probe("exit late");
+  expect((await linesOf(child.stderr)).map(({ message }) => message)).toEqual(["first", "last"]);
+  expect(await child.exited).toBe(7);
+});
+
 test("LogOutput has written all lines when it is disposed, even if the process is killed then", async () => {
   const child = probe("dispose");
   const lines = await linesOf(child.stderr);

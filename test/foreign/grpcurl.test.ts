@@ -112,7 +112,7 @@ describe("grpcurl by reflection", () => {
   });
 });
 
-describe("grpcurl's calls of the guide", () => {
+describe("grpcurl's calls of what people do first", () => {
   test("CreateSession and ListSessions", async () => {
     const created = await call(`${orchestrator}/CreateSession`, { metadata: { name: "test-session" } });
     expect(created.session).toMatchObject({
@@ -130,7 +130,7 @@ describe("grpcurl's calls of the guide", () => {
     expect(JSON.parse(stdout)).toHaveProperty("cursor");
   });
 
-  test("the session of the guide, with its sizes as they stand", async () => {
+  test("a session, with its sizes as numbers", async () => {
     const { session } = await call(`${orchestrator}/CreateSession`, {
       metadata: { name: "my-session", description: "Example session", ownerId: "user-123" },
       config: {
@@ -161,7 +161,7 @@ describe("grpcurl's calls of the guide", () => {
     });
   });
 
-  test("the container of the guide, made, read, stopped and removed", async () => {
+  test("a container, made, read, stopped and removed", async () => {
     const { sessionId } = await call(`${orchestrator}/CreateSession`);
     const { containerId, container } = await call(`${orchestrator}/CreateContainer`, {
       sessionId,
@@ -191,7 +191,7 @@ describe("grpcurl's calls of the guide", () => {
     expect(await call(`${orchestrator}/RemoveContainer`, { containerId })).toEqual({ containerId });
   }, 60_000);
 
-  test("SubscribeEvents with the guide's filter, and an end", async () => {
+  test("SubscribeEvents with a filter, and an end", async () => {
     const { sessionId } = await call(`${orchestrator}/CreateSession`);
     const filter = { type: "EVENT_TYPE_SESSION_CREATED", sessionId, endTime: new Date().toISOString() };
     const event = await call(`${orchestrator}/SubscribeEvents`, { filter, fromStart: true });
@@ -218,7 +218,7 @@ describe("grpcurl's calls of the guide", () => {
 });
 
 describe("grpcurl's health checks", () => {
-  test("Check without a name, as the guide has it", async () => {
+  test("Check without a name", async () => {
     const { exitCode, stdout } = await grpcurl([], "grpc.health.v1.Health/Check");
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toEqual({ status: "SERVING" });

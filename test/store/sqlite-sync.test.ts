@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
+import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { LogEvent, NewEvent } from "../../src/events/event.ts";
-import { Failure } from "../../src/failure.ts";
 import { migrations } from "../../src/store/sqlite/migrations.ts";
 import { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { changed, put, type Store, unchanged } from "../../src/store/store.ts";
+import { failure } from "../contract/runtime-subject.ts";
 import { note, noteMigration, noteTable } from "../contract/store-subject.ts";
 import { smallDisk } from "../daemon/small-disk.ts";
 import { tempFolder } from "../temp-folder.ts";
@@ -60,35 +61,77 @@ test("change() is durable by a checkpoint when the disk does not confirm the log
   expect({ told: told.length, problem: store.problem }).toEqual({ told: 1, problem: undefined });
 });
 
-test("change() fails when the disk confirms nothing, and its events are told when it does again", async () => {
+test("change() that the disk confirms in no way loses the store, which answers nothing from then on", async () => {
   await using disk = await smallDisk({ megabytes: 4 });
-  let broken = true;
-  await using store = open(disk.path, async () => {
-    if (!broken) return;
-    disk.fill();
-    throw new Failure("unavailable", "the disk did not confirm it");
-  });
-  const told = toldBy(store);
-  // More than the file has room for, so that a checkpoint needs space.
-  await expect(save(store, "a", "x".repeat(500_000))).rejects.toMatchObject({ kind: "unavailable" });
-  expect({ told: told.length, problem: store.problem }).toEqual({
-    told: 0,
-    problem: "the disk did not confirm it",
-  });
-  await expect(save(store, "b")).rejects.toMatchObject({ kind: "resource_exhausted" });
-  broken = false;
-  disk.free();
-  await save(store, "c");
-  expect(told.map(({ position, data }) => [position, data?.of])).toEqual([
-    [1, "a"],
-    [2, "c"],
-  ]);
-  expect(store.problem).toBeUndefined();
-  expect((await store.list(noteTable, { limit: 10 })).rows.map(({ id }) => id)).toEqual(["a", "c"]);
+  const told: LogEvent[] = [];
+  {
+    await using store = open(disk.path, () => {
+      disk.fill();
+      return Promise.reject(new Error("EIO"));
+    });
+    store.events.onAppend((events) => told.push(...events));
+    // More than the file has room for, so that a checkpoint needs space.
+    const saving = save(store, "a", "x".repeat(500_000));
+    const waiting = turns().then(() => save(store, "b"));
+    const why = "did not confirm a commit (EIO)";
+    const { kind, message } = await failure(saving);
+    expect({ kind, message }).toEqual({ kind: "unavailable", message: expect.stringContaining(why) });
+    expect((await failure(waiting)).message).toContain(why);
+    expect((await failure(store.get(noteTable, "a"))).message).toContain(why);
+    expect((await failure(save(store, "c"))).message).toContain(why);
+    expect((await store.whenLost).message).toContain(why);
+    expect(store.problem).toContain("EIO");
+    expect(told).toEqual([]);
+    disk.free();
+  }
+  await using again = open(disk.path, () => Promise.resolve());
+  expect((await again.list(noteTable, { limit: 10 })).rows.map(({ id }) => id)).toEqual(["a"]);
+  expect(again.events.tail).toBe(1);
 });
 
-function open(folder: string, sync: () => Promise<void>): SqliteStore {
-  return new SqliteStore(join(folder, "test.db"), { migrations: [...migrations, noteMigration], sync });
+test("get() does not wait for a disk that does not answer, which is a problem until it does", async () => {
+  await using folder = await tempFolder();
+  const disk = confirmedByHand();
+  await using store = open(folder.path, disk.sync, { stalledAfterMs: 20 });
+  const saving = save(store, "a");
+  const sync = await disk.next();
+  await expect(store.get(noteTable, "a")).rejects.toMatchObject({
+    kind: "unavailable",
+    message: "Cannot use the store: the disk has not confirmed the last commit for 0.02 s",
+  });
+  expect(store.problem).toBe("Cannot use the store: the disk has not confirmed the last commit for 0.02 s");
+  sync.resolve();
+  await saving;
+  expect(await store.get(noteTable, "a")).toEqual(note("a", { body: "" }));
+  expect(store.problem).toBeUndefined();
+});
+
+test("change() saves nothing more when the write-ahead log was removed, and loses nothing with it", async () => {
+  await using folder = await tempFolder();
+  const path = join(folder.path, "test.db");
+  const copy = join(folder.path, "copy.db");
+  await using store = open(folder.path);
+  await save(store, "a");
+  rmSync(`${path}-wal`);
+  const removed = { kind: "unavailable", message: expect.stringMatching(/log ".*-wal" was removed/) };
+  await expect(save(store, "b")).rejects.toMatchObject(removed);
+  expect(store.problem).toContain("was removed");
+  // What a killed server leaves behind.
+  copyFileSync(path, copy);
+  await using again = new SqliteStore(copy, { migrations: [...migrations, noteMigration] });
+  expect((await again.list(noteTable, { limit: 10 })).rows.map(({ id }) => id)).toEqual(["a"]);
+});
+
+function open(
+  folder: string,
+  sync?: () => Promise<void>,
+  more: { readonly stalledAfterMs?: number } = {},
+): SqliteStore {
+  return new SqliteStore(join(folder, "test.db"), {
+    migrations: [...migrations, noteMigration],
+    ...(sync && { sync }),
+    ...more,
+  });
 }
 
 function save(store: Store, id: string, body = ""): Promise<unknown> {

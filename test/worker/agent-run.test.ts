@@ -72,7 +72,7 @@ async function openSessions(): Promise<number> {
 }
 
 test(
-  "agent run does the guide's example: a program that is sent on the task's stream, before there is a worker",
+  "agent run does a program that is sent on the task's stream, before there is a worker",
   async () => {
     const taskId = await execute({});
     async function* frames() {
@@ -80,7 +80,7 @@ test(
         taskId,
         payload: { case: "input" as const, value: { data: new TextEncoder().encode("echo 'hello'") } },
       };
-      await new Promise(() => undefined); // the guide's client does not close its end
+      await new Promise(() => undefined); // a client that does not close its end
     }
     await using answers = server.client.agent.streamTask(frames());
     await answers.started();

@@ -198,7 +198,7 @@ export class Execs {
       if (call.signal.aborted) throw abortFailure(call.signal);
       // The intent first: what runs in a container is in the log, whatever becomes of this server.
       const { row, written } = this.#journal.begin(container, start, call);
-      const process = await startProcess(this.#parts, {
+      const starting = startProcess(this.#parts, {
         journal: this.#journal,
         runtimeId,
         row,
@@ -206,7 +206,7 @@ export class Execs {
         start: commandIn(container, start),
         call,
       });
-      await touched;
+      const [process] = await Promise.all([starting, touched]);
       const exec = new LiveExec({
         parts: this.#parts,
         journal: this.#journal,

@@ -14,7 +14,12 @@ export class RowCache {
 
   /** @param name as `rowName` makes it, here and below */
   get(name: string): unknown {
-    return this.#entries.get(name)?.row;
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return undefined;
+    // The last to go now.
+    this.#entries.delete(name);
+    this.#entries.set(name, entry);
+    return entry.row;
   }
 
   set(name: string, row: unknown, size: number): void {

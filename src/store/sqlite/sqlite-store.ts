@@ -8,10 +8,14 @@ import { sameFile } from "./same-file.ts";
 import { SqliteEvents } from "./sqlite-events.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
 import { columnOf, SqliteRows } from "./sqlite-rows.ts";
+import { busyFailure, closedFailure, lostFailure, stalledFailure } from "./store-failures.ts";
 import { WriteAheadLog } from "./write-ahead-log.ts";
 
 /** The bound on what one commit holds: it bounds how long the event loop is held. */
 const maxBatch = 512;
+
+/** How long the disk may take to confirm a commit before that is called a problem. */
+const stalledAfterMs = 10_000;
 
 /** The bound on changes that wait for a commit; beyond it a change is refused at once. */
 const maxWaiting = 20_000;
@@ -36,6 +40,8 @@ interface SqliteStoreOptions {
   readonly migrations?: readonly string[];
   /** Makes what was committed durable; by default the write-ahead log's own `sync`. */
   readonly sync?: () => Promise<void>;
+  /** How long the disk may take for that before reads don't wait for it any more; by default 10 s. */
+  readonly stalledAfterMs?: number;
 }
 
 /**
@@ -52,12 +58,14 @@ export class SqliteStore implements Store {
   readonly #checkFile: () => void;
   readonly #log: WriteAheadLog;
   readonly #sync: () => Promise<void>;
+  readonly #stalledAfterMs: number;
   #waiting: Waiting[] = [];
   #scheduled = false;
-  /** The commit that is on its way to the disk; never rejects. */
+  /** The commit that is on its way to the disk. */
   #syncing: Promise<void> | undefined;
-  /** Of a commit that the disk did not confirm: it is in the file, where reads find it, and told of once the disk does. */
-  #unconfirmed: LogEvent[] | undefined;
+  /** Set once a commit was confirmed in no way: what is in memory and what is in the file may differ from then on. */
+  #lost: Failure | undefined;
+  readonly #losing = Promise.withResolvers<Failure>();
   #problem: string | undefined;
   #closed = false;
 
@@ -65,8 +73,9 @@ export class SqliteStore implements Store {
   constructor(path: string, options: SqliteStoreOptions = {}) {
     this.#database = openDatabase(path, options.migrations);
     this.#checkFile = sameFile(path);
-    this.#log = new WriteAheadLog(path);
+    this.#log = openLog(path, this.#database);
     this.#sync = options.sync ?? (() => this.#log.sync());
+    this.#stalledAfterMs = options.stalledAfterMs ?? stalledAfterMs;
     this.#rows = new SqliteRows(this.#database);
     this.events = new SqliteEvents(this.#database);
     const meta = this.#database
@@ -77,6 +86,11 @@ export class SqliteStore implements Store {
 
   get problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** Resolves when the disk has not said whether a commit is saved. What is saved is found out by opening the file again. */
+  get whenLost(): Promise<Failure> {
+    return this.#losing.promise;
   }
 
   get<Row>(table: Table<Row>, key: string): Promise<Row | undefined> {
@@ -107,7 +121,8 @@ export class SqliteStore implements Store {
     decide: (loaded: Loaded<Names>) => Decision<Result>,
   ): Promise<Result> {
     if (this.#closed) return Promise.reject(closedFailure());
-    if (this.#waiting.length >= maxWaiting) return Promise.reject(busyFailure());
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    if (this.#waiting.length >= maxWaiting) return Promise.reject(busyFailure(maxWaiting));
     return new Promise<Result>((resolve, reject) => {
       // Result and Names are this call's own on both ends of the queue, so widening them here is undone by resolve.
       this.#waiting.push({ load, decide, resolve, reject } as Waiting);
@@ -157,7 +172,7 @@ export class SqliteStore implements Store {
   #write(batch: readonly Waiting[]): Written {
     const written: Written = { settlements: [], appended: [], holds: "nothing" };
     try {
-      if (this.#unconfirmed !== undefined) this.#checkpoint();
+      this.#checkLog();
     } catch (error) {
       this.#refuse(batch, { error, into: written });
       return written;
@@ -214,38 +229,53 @@ export class SqliteStore implements Store {
   }
 
   async #confirm(written: Written): Promise<void> {
+    const stalled = setTimeout(() => {
+      this.#problem = stalledFailure(this.#stalledAfterMs).message;
+    }, this.#stalledAfterMs);
     const failure = await this.#unlessSynced();
+    clearTimeout(stalled);
     this.#syncing = undefined;
-    if (failure === undefined) {
-      this.#tell(written);
-    } else {
-      this.#problem = failure instanceof Error ? failure.message : String(failure);
-      this.#unconfirmed = written.appended;
-      for (const settle of written.settlements) settle(failure);
-    }
-    if (this.#waiting.length > 0) this.#schedule();
+    if (failure !== undefined) return this.#lose(written, failure);
+    this.#problem = undefined;
+    if (this.#waiting.length > 0) this.#schedule(); // first: a listener's defect must not keep them waiting
+    this.#tell(written);
   }
 
   /** Why the disk has not confirmed what is committed. */
-  async #unlessSynced(): Promise<unknown> {
+  async #unlessSynced(): Promise<Failure | undefined> {
     try {
       await this.#sync();
-    } catch (failure) {
+      return undefined;
+    } catch (cause) {
       try {
         this.#checkpoint();
+        return undefined;
       } catch {
-        return failure;
+        return lostFailure(cause);
       }
     }
-    return undefined;
   }
 
   /** Writes all that is committed into the database itself, which is synced: another way to durability than the log's. */
   #checkpoint(): void {
-    this.#database.query("PRAGMA wal_checkpoint(TRUNCATE)").get();
-    const confirmed = this.#unconfirmed ?? [];
-    this.#unconfirmed = undefined;
-    this.events.published(confirmed);
+    const done = this.#database.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    if (done?.busy !== 0) throw new Error("the checkpoint was not made: the database is in use");
+  }
+
+  /** What is written is not told, and may be there nevertheless: nothing that is decided from here on would be right. */
+  #lose(written: Written, failure: Failure): void {
+    this.#lost = failure;
+    this.#problem = failure.message;
+    for (const settle of written.settlements) settle(failure);
+    for (const { reject } of this.#waiting.splice(0)) reject(failure);
+    this.#losing.resolve(failure);
+  }
+
+  /** What lies in a log that was removed is in the database by then, so that nothing is lost with it. */
+  #checkLog(): void {
+    if (this.#log.isInPlace) return;
+    this.#checkpoint();
+    throw this.#log.removedFailure();
   }
 
   #tell({ settlements, appended }: Written): void {
@@ -291,9 +321,24 @@ export class SqliteStore implements Store {
     }
   }
 
+  /** Waits until no commit is on its way to the disk. Failures: UNAVAILABLE when the disk takes too long. */
+  async #confirmed(): Promise<void> {
+    const timer = Promise.withResolvers<never>();
+    const timeout = setTimeout(
+      () => timer.reject(stalledFailure(this.#stalledAfterMs)),
+      this.#stalledAfterMs,
+    );
+    try {
+      while (this.#syncing !== undefined) await Promise.race([this.#syncing, timer.promise]);
+    } finally {
+      clearTimeout(timeout);
+    }
+  }
+
   async #reading<Result>(doing: string, read: () => Result): Promise<Result> {
-    while (this.#syncing !== undefined) await this.#syncing;
+    if (this.#syncing !== undefined) await this.#confirmed();
     if (this.#closed) throw closedFailure();
+    if (this.#lost !== undefined) throw this.#lost;
     try {
       return read();
     } catch (error) {
@@ -302,21 +347,16 @@ export class SqliteStore implements Store {
   }
 }
 
+/** Closes the database when that fails. */
+function openLog(path: string, database: Database): WriteAheadLog {
+  try {
+    return new WriteAheadLog(path);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
 function isOfStorage(error: unknown): error is Failure {
   return error instanceof Failure && ["resource_exhausted", "unavailable", "data_loss"].includes(error.kind);
-}
-
-function closedFailure(): Failure {
-  return new Failure("unavailable", "Cannot use the store: it is closed", { reason: "SHUTTING_DOWN" });
-}
-
-function busyFailure(): Failure {
-  return new Failure(
-    "resource_exhausted",
-    `Cannot save the change: ${maxWaiting} others wait for the disk already`,
-    {
-      reason: "STORE_BUSY",
-      retryAfterMs: 1_000,
-    },
-  );
 }
