@@ -189,6 +189,11 @@ export class Agents {
     return this.#presence.get(id)?.report.takesTasks !== false;
   }
 
+  /** Whether an agent that is live said that it is at a task, when it last spoke of its tasks. */
+  saysItIsAt(id: AgentId, taskId: string): boolean {
+    return this.#presence.get(id)?.report.activeTasks.includes(taskId) === true;
+  }
+
   isLive(id: AgentId): boolean {
     return this.#presence.get(id) !== undefined;
   }

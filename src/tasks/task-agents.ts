@@ -39,14 +39,8 @@ export function taskAgents(parts: {
 }): TaskAgents {
   const { agents, handing, silences, changes, policy, background } = parts;
   const pids = new Map<string, number>();
-  /** The tasks that agents say they are at. */
-  const claims = new Map<string, ReadonlySet<string>>();
   for (const { agent } of agents.live()) handing.expected(agent);
   agents.onChange((change) => follow(change));
-
-  function saysItIsAt(agentId: string, taskId: string): boolean {
-    return claims.get(agentId)?.has(taskId) === true;
-  }
 
   function follow({ kind, agent }: AgentChange): void {
     switch (kind) {
@@ -68,7 +62,6 @@ export function taskAgents(parts: {
       case "lost":
       case "unregistered": {
         pids.delete(agent.id);
-        claims.delete(agent.id);
         handing.gone(
           agent.id,
           kind === "lost" ? `agent ${agent.id} fell silent` : `agent ${agent.id} signed off`,
@@ -82,9 +75,9 @@ export function taskAgents(parts: {
     pendingFor(agentId) {
       handing.seen(agentId);
       const pending = handing.pendingOf(agentId);
-      const takesTasks = agents.takesTasks(agentId as AgentId); // what is no agent's id has none
-      if (!takesTasks) {
-        for (const task of pending) if (!saysItIsAt(agentId, task.id)) handing.giveBack(task);
+      const id = agentId as AgentId; // what is no agent's id has none pending
+      if (!agents.takesTasks(id)) {
+        for (const task of pending) if (!agents.saysItIsAt(id, task.id)) handing.giveBack(task);
         return [];
       }
       return pending.map((task) => {
@@ -99,13 +92,7 @@ export function taskAgents(parts: {
     },
     pidOf: (agentId) => pids.get(agentId),
     isAt(agentId, taskIds) {
-      // What is no agent's id is not live.
-      if (taskIds.length === 0 || !agents.isLive(agentId as AgentId)) {
-        claims.delete(agentId);
-        return;
-      }
       const said = new Set(taskIds);
-      claims.set(agentId, said);
       for (const task of handing.heldBy(agentId)) {
         if (!said.has(task.id)) continue;
         if (task.life.state !== "pending") {
@@ -122,6 +109,6 @@ export function taskAgents(parts: {
         });
       }
     },
-    saysItIsAt,
+    saysItIsAt: (agentId, taskId) => agents.saysItIsAt(agentId as AgentId, taskId), // what is none is not live
   };
 }
