@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import type { Client } from "../src/client/client.ts";
+import { TaskStrands } from "../src/client/task-strands.ts";
 import { TaskType } from "../src/gen/proto/agent/v1/agent_pb.ts";
 import { startServer, type TestServer } from "../test/server.ts";
 import type { Bench, Figure, Row } from "./figure.ts";
 import { pairedRatio, sampleOf } from "./statistics.ts";
-import { execute, follow, startTaskWorker } from "./task-call.ts";
+import { run, startTaskWorker } from "./task-call.ts";
 
 const few = 100;
 const inFlight = 64;
@@ -44,11 +45,12 @@ async function measured(bench: Bench, waiting: number): Promise<Measured> {
   await queue(server.client, waiting);
   const rates = await enqueueRates(bench, server);
   await using _worker = await startTaskWorker(server, 1);
+  await using strands = new TaskStrands(server.client);
   const dispatch: number[] = [];
   const page: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const begin = performance.now();
-    await follow(server.client, await execute(server.client, "echo"));
+    await run(strands, "echo");
     dispatch.push(performance.now() - begin);
     const pageBegin = performance.now();
     await server.client.agent.listTasks({ pageSize: 100 });
