@@ -24,11 +24,16 @@ type Request = MessageInitShape<typeof StrandRequestSchema>;
 export class TaskStrands implements AsyncDisposable {
   readonly #client: Client;
   readonly #metadata: () => Readonly<Record<string, string>>;
+  /** The one that strands begin on, and those before it that still have some. */
   #stream: StrandStream | undefined;
+  readonly #streams = new Set<StrandStream>();
   #served: "yes" | "no" | "unknown" = "unknown";
   #closed = false;
 
-  /** @param metadata of the call, asked for when it is made: a worker's has its agent's token */
+  /**
+   * @param metadata of the call, asked for whenever a strand begins: a worker's has its agent's token. When it has become
+   * another the strand begins on another call, and those that are open keep theirs.
+   */
   constructor(client: Client, metadata: () => Readonly<Record<string, string>> = () => ({})) {
     this.#client = client;
     this.#metadata = metadata;
@@ -55,19 +60,30 @@ export class TaskStrands implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    await this.#stream?.close();
+    await Promise.all([...this.#streams].map((stream) => stream.close()));
   }
 
   #strand(): TaskStrand {
     if (this.#closed) throw closed();
-    if (this.#stream === undefined || this.#stream.isOver) this.#stream = this.#openStream();
-    return this.#stream.strand();
+    const metadata = this.#metadata();
+    let stream = this.#stream;
+    if (stream === undefined || stream.isOver || !Bun.deepEquals(stream.metadata, metadata)) {
+      stream?.retire();
+      stream = this.#openStream(metadata);
+      this.#stream = stream;
+    }
+    return stream.strand();
   }
 
-  #openStream(): StrandStream {
-    return new StrandStream(this.#client, this.#metadata(), (served) => {
-      this.#served = served;
+  #openStream(metadata: Readonly<Record<string, string>>): StrandStream {
+    const stream: StrandStream = new StrandStream(this.#client, metadata, {
+      served: (served) => {
+        this.#served = served;
+      },
+      over: () => this.#streams.delete(stream),
     });
+    this.#streams.add(stream);
+    return stream;
   }
 }
 
@@ -77,8 +93,16 @@ const MESSAGE_BYTES = 1024 * 1024;
 /** The largest number that a strand can have. */
 const LAST_NUMBER = 2_147_483_647;
 
+/** Who is told of a stream. */
+interface Told {
+  /** Whether the server knows of them, once it has shown that. */
+  readonly served: (served: "yes" | "no") => void;
+  readonly over: () => void;
+}
+
 /** One StreamTasks. */
 class StrandStream {
+  readonly metadata: Readonly<Record<string, string>>;
   readonly #strands = new Map<number, TaskStrand>();
   readonly #over = new AbortController();
   readonly #reading: Promise<void>;
@@ -89,13 +113,12 @@ class StrandStream {
   #taken = Promise.withResolvers<void>();
   #number = 0;
   #isOver = false;
+  /** Whether nothing begins on it any more, so that it ends with its last strand. */
+  #isRetired = false;
 
-  constructor(
-    client: Client,
-    metadata: Readonly<Record<string, string>>,
-    tell: (served: "yes" | "no") => void,
-  ) {
-    this.#reading = this.#read(client, metadata, tell);
+  constructor(client: Client, metadata: Readonly<Record<string, string>>, tell: Told) {
+    this.metadata = metadata;
+    this.#reading = this.#read(client, tell);
   }
 
   get isOver(): boolean {
@@ -114,38 +137,42 @@ class StrandStream {
     return fresh;
   }
 
+  /** Half-closes once all of its strands have ended. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#wake?.();
+  }
+
   async close(): Promise<void> {
     this.#over.abort(closed());
     await this.#reading;
   }
 
   /** Never rejects: whatever it ends with, all strands end with. */
-  async #read(
-    client: Client,
-    metadata: Readonly<Record<string, string>>,
-    tell: (served: "yes" | "no") => void,
-  ): Promise<void> {
+  async #read(client: Client, tell: Told): Promise<void> {
     let end: unknown = new Failure("unavailable", "Cannot go on with the strands: the server has ended them");
     try {
-      const options = { metadata, signal: this.#over.signal };
+      const options = { metadata: this.metadata, signal: this.#over.signal };
       await using answers = client.agent.streamTasks(this.#requests(), options);
       await answers.started();
-      tell("yes");
+      tell.served("yes");
       for await (const { strands } of answers) {
         for (const { strand: number, step } of strands) {
           this.#strands.get(number)?.take(step);
           if (step.case === "end") this.#strands.delete(number);
         }
+        if (this.#isRetired) this.#wake?.();
       }
     } catch (error) {
       end = error;
-      if (Failure.from(error)?.kind === "unimplemented") tell("no");
+      if (Failure.from(error)?.kind === "unimplemented") tell.served("no");
     }
     this.#isOver = true;
     this.#taken.resolve();
     this.#wake?.();
     for (const strand of this.#strands.values()) strand.finish({ error: end });
     this.#strands.clear();
+    tell.over();
   }
 
   async *#requests(): AsyncGenerator<{ readonly strands: Request[] }, void, undefined> {
@@ -158,6 +185,7 @@ class StrandStream {
         yield { strands };
         continue;
       }
+      if (this.#isRetired && this.#strands.size === 0) return;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

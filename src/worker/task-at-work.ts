@@ -20,7 +20,7 @@ export interface TaskAtWorkOptions {
   readonly taskId: string;
   /** As the server has named it; empty where it did not. */
   readonly attempt: string;
-  /** As it came with that; undefined: it has to be asked for. */
+  /** As it came with that just now; undefined: it is asked for, and begun when the server has said that the attempt is in force. */
   readonly task: Task | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly strands: TaskStrands;

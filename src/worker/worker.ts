@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { AgentIdentity } from "../client/agent-identity.ts";
 import { holdLine } from "../client/agent-line.ts";
 import { pause } from "../client/backoff.ts";
@@ -97,12 +98,18 @@ const DRAIN_MS = 30_000;
 /** How long what was given back has to put itself away, and signing off may take. Milliseconds. */
 const LEAVE_MS = 5_000;
 
+/**
+ * How long the server's word that an attempt is this worker's is enough to begin it, in milliseconds. What has lain longer,
+ * because the worker was stopped or was still putting the attempt before away, may be somebody else's by now.
+ */
+const IN_FORCE_MS = 1_000;
+
 /** A task that was handed to this worker, as it was told of it. */
 interface Given {
   readonly taskId: string;
   readonly attempt: string;
-  /** All of it, where the server has sent it along. */
-  readonly task?: Task | undefined;
+  /** All of it, where the server has sent it along, and when it was handed out: milliseconds since 1970. */
+  readonly whole?: { readonly task: Task; readonly at: number } | undefined;
 }
 
 class Worker {
@@ -223,10 +230,12 @@ class Worker {
     if (ms > 0) this.#intervalMs = ms;
   }
 
-  #hear({ type, payload, metadata }: AgentMessage): void {
+  #hear({ type, payload, metadata, timestamp }: AgentMessage): void {
     if (type === MessageType.TASK_REQUEST && payload.case === "taskMessage") {
       const { taskId, task } = payload.value;
-      this.#take({ taskId, attempt: metadata?.headers.attempt ?? "", task });
+      const at = timestamp === undefined ? 0 : timestampMs(timestamp);
+      const whole = task === undefined ? undefined : { task, at };
+      this.#take({ taskId, attempt: metadata?.headers.attempt ?? "", whole });
     } else if (payload.case === "controlMessage") {
       this.#obey(payload.value);
     }
@@ -284,12 +293,13 @@ class Worker {
     this.#begin(given);
   }
 
-  #begin({ taskId, attempt, task: all }: Given): void {
+  #begin({ taskId, attempt, whole }: Given): void {
     const { run } = this.#options;
+    const isInForce = whole !== undefined && Math.abs(Date.now() - whole.at) < IN_FORCE_MS;
     const task = new TaskAtWork(this.#client, {
       taskId,
       attempt,
-      task: all,
+      task: isInForce ? whole.task : undefined,
       metadata: this.#identity.metadata,
       strands: this.#strands,
       run,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { TaskStrands } from "../../src/client/task-strands.ts";
 import { type StreamTaskResponse, TaskState, TaskType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
-import { runWorker } from "../../src/worker/worker.ts";
+import { runWorker, type WorkerNews } from "../../src/worker/worker.ts";
 import { startServer, type TestServer } from "../server.ts";
 import { openTask, outputOf } from "../tasks/open-task.ts";
 
@@ -19,14 +19,28 @@ afterAll(async () => {
 /** Does what its task's command says, until it is disposed. */
 async function startWorker() {
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
+  const news: WorkerNews[] = [];
+  let told = Promise.withResolvers<void>();
+  /** Waits for the `nth` of a kind of news. */
+  const heard = async (what: WorkerNews["what"], nth = 1) => {
+    for (;;) {
+      const one = news.filter((any) => any.what === what)[nth - 1];
+      if (one !== undefined) return one;
+      await told.promise;
+    }
+  };
   const client = server.connect();
   const running = runWorker({
     client,
     name: "strands",
     capabilities: { tasks: ["custom"], maxConcurrentTasks: 4 },
     signal: stop.signal,
-    onNews: ({ what }) => what === "ready" && ready.resolve(),
+    heartbeatMs: 100,
+    onNews: (one) => {
+      news.push(one);
+      told.resolve();
+      told = Promise.withResolvers();
+    },
     run: async ({ task, input, write, signal }) => {
       switch (task.config?.command) {
         case "echo":
@@ -44,8 +58,10 @@ async function startWorker() {
       }
     },
   });
-  await ready.promise;
+  await heard("ready");
   return {
+    news,
+    heard,
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await running;
@@ -107,4 +123,29 @@ test("runWorker() gives up a task that is cancelled while it is on a strand", as
   }
   const { task } = await server.client.agent.getTaskStatus({ taskId });
   expect(task?.state).toBe(TaskState.CANCELLED);
+});
+
+test("runWorker() speaks as who it is now once it was registered anew", async () => {
+  await using worker = await startWorker();
+  await using strands = new TaskStrands(server.client);
+  const echo = async () => {
+    const strand = strands.execute({ type: TaskType.CUSTOM, config: { command: "echo" } });
+    await strand.send({ payload: { case: "input", value: { end: true } } });
+    return (await rest(strand)).at(-1);
+  };
+  expect(await echo()).toMatchObject({ case: "complete" });
+  const first = await worker.heard("registered");
+  if (first.what !== "registered") throw new Error("this is other news");
+  await server.client.agent.unregister({ agentId: first.agentId });
+  await worker.heard("ready", 2);
+  expect(await echo()).toMatchObject({ case: "complete" });
+  await worker.heard("task_over", 2);
+  const tasks = worker.news.filter(({ what }) => what === "task_begun" || what === "task_over");
+  const done = { report: { how: "completed" } };
+  expect(tasks).toMatchObject([
+    { what: "task_begun" },
+    { what: "task_over", ...done },
+    { what: "task_begun" },
+    { what: "task_over", ...done },
+  ]);
 });

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Client, connect } from "../../src/client/client.ts";
 import { Failure } from "../../src/failure.ts";
 import { ControlCommand, MessageType, TaskState } from "../../src/gen/proto/agent/v1/agent_pb.ts";
@@ -413,4 +414,24 @@ test("runWorker() fails at once when there is no server to begin with", async ()
   await service.down();
   const worker = start(async () => undefined);
   await expect(worker.ended).rejects.toMatchObject({ kind: "unavailable" });
+});
+
+test("runWorker() asks the server before it begins a task that it hears of late", async () => {
+  const ran: string[] = [];
+  const worker = start(async ({ task }) => void ran.push(task.id));
+  const request = async (id: string, at: number) => {
+    service.add({ id, state: TaskState.CANCELLED });
+    await service.say({
+      type: MessageType.TASK_REQUEST,
+      timestamp: timestampFromMs(at),
+      metadata: { headers: { attempt: "1" } },
+      payload: { case: "taskMessage", value: { taskId: id, task: { id } } },
+    });
+    await service.until(() => worker.news.some((one) => one.what === "task_over" && one.taskId === id));
+  };
+  await request("late", Date.now() - 3_600_000);
+  expect(ran).toEqual([]);
+  // What the server has said just now is not asked for again.
+  await request("fresh", Date.now() + 500);
+  expect(ran).toEqual(["fresh"]);
 });
