@@ -1,12 +1,14 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Failure } from "../failure.ts";
 import {
+  type CancelTaskResponse,
   CancelTaskResponseSchema,
   ListTasksResponseSchema,
   StreamTaskResponseSchema,
   type Task,
   TaskPrioritySchema,
   TaskSchema,
+  TaskState,
   TaskStateSchema,
   TaskTypeSchema,
 } from "../gen/proto/agent/v1/agent_pb.ts";
@@ -234,11 +236,17 @@ const cancelTasks = clientCommand({
         rows: () => [
           ["ID", cell(taskId)],
           ["State", stateCell(enumWord(TaskStateSchema, cancelled.state))],
-          ["Cancelled", cell(cancelled.cancelled ? "yes" : "no, it had ended")],
+          ["Cancelled", cell(howCancelled(cancelled))],
         ],
       });
     }),
 });
+
+/** Whether it is over: a task that is being done is its worker's until that has given it up. */
+function howCancelled({ cancelled, state }: CancelTaskResponse): string {
+  if (!cancelled) return "no, it had ended";
+  return state === TaskState.CANCELLED ? "yes" : "asked for; its worker is giving it up";
+}
 
 export const taskGroup = group({
   name: "task",

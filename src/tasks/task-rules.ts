@@ -346,7 +346,7 @@ function waitAgain(
 }
 
 function cancelled(task: Task, cancel: Pick<Cancel, "reason" | "by">, at: Instant): Step {
-  const message = cancel.reason || "no reason given";
+  const message = cancel.reason || "The task was cancelled (no reason given)";
   return ended(task, "cancelled", { error: errorOf("CANCELLED", message, at), at });
 }
 

@@ -158,6 +158,31 @@ test(
     const done = await typed(["task", "run", "-n", "done", "true"]);
     expect(done.exitCode).toBe(0);
     expect((await typed(["task", "cancel", "done"])).stdout).toMatch(/^Cancelled: +no, it had ended$/m);
+    const unnamed = await typed(["task", "create", "-q", "--type", "custom", "--", "nobody"]);
+    const without = await typed(["task", "cancel", unnamed.stdout.trim()]);
+    expect(without.stdout).toMatch(/^State: +cancelled\nCancelled: +yes$/m);
+    expect((await typed(["task", "watch", unnamed.stdout.trim()])).stderr).toContain(
+      "error: The task was cancelled (no reason given)",
+    );
+    const running = await typed([
+      "task",
+      "create",
+      "-q",
+      "-n",
+      "running",
+      "--",
+      "sh",
+      "-c",
+      "trap '' TERM; read x",
+    ]);
+    const tasks = server.client.orchestrator.subscribeEvents({
+      fromStart: true,
+      filter: { taskId: running.stdout.trim() },
+    });
+    for await (const { data } of tasks) if (data.state === "running") break;
+    expect((await typed(["task", "cancel", "running"])).stdout).toMatch(
+      /^State: +running\nCancelled: +asked for; its worker is giving it up$/m,
+    );
   },
   TIMEOUT_MS,
 );
