@@ -52,6 +52,8 @@ class TaskStrands {
   /** Wakes those that wait until some of the steps have left. */
   #haveLeft = Promise.withResolvers<void>();
   #halfClosed = false;
+  /** Whether the stream is ending: nothing begins on it any more. */
+  #closed = false;
   #wrong: { readonly error: unknown } | undefined;
 
   constructor(parts: TaskCallParts, call: Call, all: { open: number }) {
@@ -80,6 +82,7 @@ class TaskStrands {
         await this.#bell.wait();
       }
     } finally {
+      this.#closed = true;
       for (const strand of this.#open.values()) strand.leave(this.#wrong?.error ?? gone());
       this.#haveLeft.resolve();
       await messages.return?.();
@@ -130,6 +133,7 @@ class TaskStrands {
   }
 
   #begin(request: StrandRequest, step: Begin): void {
+    if (this.#closed) return; // nobody would have it end
     const { strand: number, correlationId } = request;
     const strand = new Strand({ number, actor: this.#call.caller.actor, correlationId });
     if (this.#open.size >= mostOfStream || this.#all.open >= mostOfAll) {
@@ -153,6 +157,7 @@ class TaskStrands {
       if (failure === undefined) this.#wrong ??= { error };
       else end = { case: "end", value: endOf(failure, strand) };
     }
+    strand.halfClose(); // whoever reads its frames would wait for its client
     this.#open.delete(strand.number);
     this.#all.open -= 1;
     this.#say({ strand: strand.number, step: end });
