@@ -1,12 +1,11 @@
 import type { Call } from "../call.ts";
 import { Failure } from "../failure.ts";
-import type { Piece } from "../tasks/piece.ts";
-import type { TaskFrame } from "../tasks/task-frames.ts";
+import type { TaskAnswer, TaskFrame } from "../tasks/task-frames.ts";
 import { correlationIdFrom } from "./correlation.ts";
 
 /** How many bytes of frames one strand takes, each way. */
 const strandBytes = 65_536;
-/** What a frame counts for besides its bytes. */
+/** What a frame counts for besides its bytes, which are those that it has when it is encoded. */
 const frameBytes = 64;
 
 /** One strand of a StreamTasks: what comes in on it, and the call that it is to the domain. */
@@ -19,6 +18,8 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
   #halfClosed = false;
   #taken = 0;
   #given = 0;
+  /** The byte of what went out that would come next, once some has. */
+  #offset: number | undefined;
 
   constructor(of: { readonly number: number; readonly actor: string; readonly correlationId: string }) {
     this.number = of.number;
@@ -26,14 +27,14 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
     this.call = { actor, correlationId: correlationIdFrom(of.correlationId), signal: this.#over.signal };
   }
 
-  /** Takes what has come; more than a strand takes ends it. */
-  take(frame: TaskFrame): void {
+  /** Takes what has come, of so many bytes; more than a strand takes ends it. */
+  take(frame: TaskFrame, bytes: number): void {
     if (this.#halfClosed) return;
     if (this.#taken >= strandBytes) {
       this.leave(full());
       return;
     }
-    this.#taken += frameBytes + bytesIn(frame);
+    this.#taken += frameBytes + bytes;
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting === undefined) this.#frames.push(frame);
@@ -51,10 +52,19 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
     this.halfClose();
   }
 
-  /** Counts what goes out. Failures: RESOURCE_EXHAUSTED when a piece is more than a strand gives. */
-  give(piece: Piece): void {
-    if (this.#given > 0 && this.#given + piece.size > strandBytes) throw full(piece.offset);
-    this.#given += frameBytes + piece.size;
+  /**
+   * Counts what goes out, of so many bytes. Failures: RESOURCE_EXHAUSTED when it is more than a strand gives. How a task
+   * has ended is always given.
+   */
+  give(answer: TaskAnswer, bytes: number): void {
+    if (answer.kind === "output") {
+      const { offset, size } = answer.piece;
+      if (this.#given > 0 && this.#given + size > strandBytes) throw full(offset);
+      this.#offset = offset + size;
+    } else if (answer.kind === "progress" && this.#given >= strandBytes) {
+      throw full(this.#offset);
+    }
+    this.#given += frameBytes + bytes;
   }
 
   next(): Promise<IteratorResult<TaskFrame, undefined>> {
@@ -72,11 +82,6 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
 }
 
 const ended: IteratorReturnResult<undefined> = { done: true, value: undefined };
-
-function bytesIn(frame: TaskFrame): number {
-  if (frame.kind === "input") return frame.data.byteLength;
-  return frame.kind === "output" ? frame.data.byteLength + Buffer.byteLength(frame.text) : 0;
-}
 
 /** @param offset the byte of what went out to go on with */
 function full(offset?: number): Failure {

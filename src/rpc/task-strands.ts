@@ -1,18 +1,21 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Bell } from "../events/bell.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
-import type {
-  AgentService,
-  ExecuteTaskRequest,
-  StrandOpening,
-  StrandRequest,
-  StrandResponseSchema,
-  StreamTasksRequest,
-  StreamTasksResponseSchema,
+import {
+  type AgentService,
+  type ExecuteTaskRequest,
+  ExecuteTaskResponseSchema,
+  type StrandOpening,
+  type StrandRequest,
+  type StrandResponseSchema,
+  type StreamTaskRequest,
+  StreamTaskRequestSchema,
+  StreamTaskResponseSchema,
+  type StreamTasksRequest,
+  type StreamTasksResponseSchema,
 } from "../gen/proto/agent/v1/agent_pb.ts";
 import type { OpenedStream } from "../tasks/opened-stream.ts";
 import type { TaskId } from "../tasks/task.ts";
-import type { WorkerResult } from "../tasks/task-frames.ts";
 import { presentedToken } from "./agent-headers.ts";
 import type { Call } from "./call.ts";
 import type { Handlers } from "./handlers.ts";
@@ -27,9 +30,13 @@ type Response = MessageInitShape<typeof StrandResponseSchema>;
 /** How many strands may be open on one stream, and on all of them. */
 const mostOfStream = 1_024;
 const mostOfAll = 10_000;
+/** How many steps a client may say in one message: all of them are taken at once, and everybody else waits for that. */
+const mostTaken = 1_024;
+/** How many steps wait for a client before no more is read of it. */
+const mostWaiting = 1_024;
 /** How many steps go into one message, and how many wait before those who have more to say are held back. */
 const mostSteps = 64;
-/** The bytes of results after which no more goes into the same message. */
+/** The bytes after which no more goes into the same message, and after which who has more to say is held back. */
 const largeBytes = 1024 * 1024;
 
 /** AgentService's call by which many tasks are spoken of on one stream. */
@@ -48,6 +55,8 @@ class TaskStrands {
   readonly #serving = new Set<Promise<void>>();
   readonly #bell = new Bell();
   #steps: { readonly step: Response; readonly bytes: number }[] = [];
+  /** Of all steps that wait. */
+  #bytes = 0;
   #isDue = false;
   /** Wakes those that wait until some of the steps have left. */
   #haveLeft = Promise.withResolvers<void>();
@@ -93,8 +102,14 @@ class TaskStrands {
   /** Takes what comes, until the client says that no more does. Never rejects. */
   async #read(messages: AsyncIterator<StreamTasksRequest>): Promise<void> {
     try {
-      for (let next = await messages.next(); next.done !== true; next = await messages.next())
-        for (const request of next.value.strands) this.#take(request);
+      for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+        const { strands } = next.value;
+        if (strands.length > mostTaken) throw tooManySteps(strands.length);
+        for (const request of strands) this.#take(request);
+        // What is not read has the client wait, as it has this one wait.
+        while (!this.#closed && (this.#steps.length >= mostWaiting || this.#bytes >= largeBytes))
+          await this.#haveLeft.promise;
+      }
       this.#halfClosed = true;
       for (const strand of this.#open.values()) strand.halfClose();
     } catch (error) {
@@ -116,7 +131,7 @@ class TaskStrands {
       case "frame":
         if (strand === undefined) return;
         try {
-          strand.take(taskFrameOf(step.value, this.#parts.clock()));
+          strand.take(taskFrameOf(step.value, this.#parts.clock()), bytesIn(step.value));
         } catch (error) {
           strand.leave(error);
         }
@@ -168,19 +183,25 @@ class TaskStrands {
     const { number } = strand;
     let id: TaskId;
     if (step.case === "execute") {
-      const value = await accepted(this.#parts, step.value, strand.call);
-      this.#say({ strand: number, step: { case: "accepted", value } });
+      const value = create(ExecuteTaskResponseSchema, await accepted(this.#parts, step.value, strand.call));
+      const bytes = toBinary(ExecuteTaskResponseSchema, value).byteLength;
+      this.#say({ strand: number, step: { case: "accepted", value } }, bytes);
       id = requiredId(value.taskId, "task_id");
     } else {
       id = requiredId(step.value.taskId, "open.task_id");
     }
-    strand.take({ kind: "none" }); // which has it begin without waiting for a first frame
+    strand.take({ kind: "none" }, 0); // which has it begin without waiting for a first frame
     for await (const answer of streams.serve(id, this.#opening(strand, step))) {
-      if (answer.kind === "output") strand.give(answer.piece);
-      const bytes = answer.kind === "complete" ? bytesIn(answer) : 0;
-      this.#say({ strand: number, step: { case: "frame", value: toWireAnswer(answer) } }, bytes);
-      while (this.#steps.length >= mostSteps && !strand.call.signal.aborted) await this.#haveLeft.promise;
+      const value = create(StreamTaskResponseSchema, toWireAnswer(answer));
+      const bytes = toBinary(StreamTaskResponseSchema, value).byteLength;
+      strand.give(answer, bytes);
+      while (this.#isBusy && !strand.call.signal.aborted) await this.#haveLeft.promise;
+      this.#say({ strand: number, step: { case: "frame", value } }, bytes);
     }
+  }
+
+  get #isBusy(): boolean {
+    return this.#steps.length >= mostSteps || this.#bytes >= largeBytes;
   }
 
   #opening(strand: Strand, step: Begin): OpenedStream {
@@ -210,12 +231,15 @@ class TaskStrands {
     let count = 0;
     for (let bytes = 0; count < Math.min(mostSteps, this.#steps.length) && bytes < largeBytes; count += 1)
       bytes += this.#steps[count]?.bytes ?? 0;
-    return this.#steps.splice(0, count).map(({ step }) => step);
+    const some = this.#steps.splice(0, count);
+    for (const { bytes } of some) this.#bytes -= bytes;
+    return some.map(({ step }) => step);
   }
 
   /** Says it together with all else that this turn of the event loop has to say. */
   #say(step: Response, bytes = 0): void {
     this.#steps.push({ step, bytes });
+    this.#bytes += bytes;
     if (this.#isDue) return;
     this.#isDue = true;
     setImmediate(this.#leave);
@@ -231,9 +255,11 @@ type Begin =
   | { readonly case: "execute"; readonly value: ExecuteTaskRequest }
   | { readonly case: "open"; readonly value: StrandOpening };
 
-/** The large parts of a result. */
-function bytesIn({ outputData, outputText, errorText }: WorkerResult): number {
-  return outputData.byteLength + outputText.length + errorText.length;
+/** As it came, encoded. */
+function bytesIn(frame: StreamTaskRequest): number {
+  const { payload } = frame;
+  if (payload.case === undefined || payload.case === "heartbeat") return 0;
+  return toBinary(StreamTaskRequestSchema, frame).byteLength;
 }
 
 function attemptOf(wire: number): number | undefined {
@@ -258,6 +284,11 @@ function endOf(failure: Failure, strand: Strand) {
 
 function wrongNumber(description: string): Failure {
   return invalid("take a step of a strand", [{ field: "strands.strand", description }]);
+}
+
+function tooManySteps(count: number): Failure {
+  const description = `has ${count} steps; at most ${mostTaken} are allowed in one message`;
+  return invalid("take the steps of strands", [{ field: "strands", description }]);
 }
 
 function gone(): Failure {

@@ -238,6 +238,78 @@ describe("StreamTasks()", () => {
     await strands.nextOf(1_025, "opened");
   });
 
+  test("counts all that a frame has for what a strand takes, whatever its kind", async () => {
+    await using one = await worker();
+    const taskId = await execute(client, { agentId: one.agentId });
+    one.strands.say({ strand: 1, step: { case: "open", value: { taskId, attempt: 1 } } });
+    const details = { much: "x".repeat(30_000) };
+    for (let count = 0; count < 4; count += 1)
+      one.strands.say({
+        strand: 1,
+        step: { case: "frame", value: { payload: { case: "progress", value: { percent: 0.5, details } } } },
+      });
+    expect(failureIn(await one.strands.nextOf(1, "end"))).toMatchObject({
+      details: { reason: "STRAND_FULL" },
+    });
+  });
+
+  test("refuses a message with more steps than it takes at once", async () => {
+    await using strands = await openStrands(client);
+    const step = { case: "leave", value: {} } as const;
+    strands.say(...Array.from({ length: 1_024 }, () => ({ strand: 1, step })));
+    strands.say({ strand: 1, step: { case: "open", value: { taskId: "nothing" } } });
+    await strands.nextOf(1, "end");
+    strands.say(...Array.from({ length: 1_025 }, () => ({ strand: 1, step })));
+    expect(await thrown(() => strands.over)).toMatchObject({
+      kind: "invalid_argument",
+      details: { violations: [{ field: "strands", description: expect.stringContaining("1024") }] },
+    });
+  });
+
+  test("reads no more of a client that does not read, and ends it", async () => {
+    await using impatient = await startServer({
+      env: { BAAAHT_TASKS_RECONNECT_GRACE: "10ms", BAAAHT_GRPC_STALLED_STREAM_TIMEOUT: "2s" },
+    });
+    const { agentId, metadata } = await registerWorker(impatient.client);
+    await using _line = await openLine(impatient.client, agentId);
+    const taskId = await execute(impatient.client, { agentId });
+    let asked = 0;
+    const asks = async function* () {
+      yield { strands: [{ strand: 1, step: { case: "open" as const, value: { taskId, attempt: 1 } } }] };
+      for (; asked < 10_000; asked += 1) {
+        const open = { case: "open" as const, value: { taskId: "nothing".padEnd(128, "-") } };
+        yield {
+          strands: Array.from({ length: 64 }, (_, at) => ({ strand: 2 + asked * 64 + at, step: open })),
+        };
+      }
+    };
+    await using answers = impatient.client.agent.streamTasks(asks(), { metadata });
+    await answers.started();
+    // The end of the stream is told to those who read, and to the task whose worker was on it.
+    await using watcher = await openTask(impatient.client, {
+      taskId,
+      payload: { case: "heartbeat", value: {} },
+    });
+    expect((await watcher.rest()).at(-1)).toMatchObject({ case: "error", value: { code: "WORKER_LOST" } });
+    // What has come in before the bound was reached, and what was on its way.
+    expect(asked).toBeLessThan(100);
+    const end = await thrown(async () => {
+      for await (const _ of answers);
+    });
+    expect(end).toMatchObject({ kind: "resource_exhausted", details: { reason: "CLIENT_STALLED" } });
+  }, 30_000);
+
+  test("has nothing left of strands that have ended before their client had", async () => {
+    await using short = await startServer();
+    const taskId = await execute(short.client, { type: TaskType.NETWORK_REQUEST });
+    await short.client.agent.cancelTask({ taskId });
+    await using strands = await openStrands(short.client);
+    strands.say({ strand: 1, step: { case: "open", value: { taskId } } });
+    await strands.nextOf(1, "end");
+    expect(await short.stop()).toBe(0);
+    expect(short.logs()).not.toContain("did not end when it was told to");
+  });
+
   test("keeps what its callers and workers were told over a kill of the server", async () => {
     await using fragile = await startServer();
     const { agentId, metadata } = await registerWorker(fragile.client);

@@ -1681,7 +1681,7 @@ export const TaskCompleteSchema: GenMessage<TaskComplete> = /*@__PURE__*/
   messageDesc(file_proto_agent_v1_agent, 29);
 
 /**
- * StreamTasksRequest is what a client says on some strands.
+ * StreamTasksRequest is what a client says on some strands, in at most 1,024 steps.
  *
  * @generated from message proto.agent.v1.StreamTasksRequest
  */
@@ -3202,13 +3202,13 @@ export const AgentService: GenService<{
    * `open`; it is a worker's when `open` names the attempt and the metadata `x-baaaht-agent-token` its agent, otherwise it is
    * a caller's or a watcher's.
    *
-   * It is made for short talk: one strand takes 65,536 bytes of frames each way (the bytes of their data and text, and 64
-   * for each frame), and at one over that ends with RESOURCE_EXHAUSTED, STRAND_FULL. Who has more to say or to hear goes on
+   * It is made for short talk: one strand takes 65,536 bytes of frames each way (as they are encoded, and 64 more for each
+   * frame), and at one over that ends with RESOURCE_EXHAUSTED, STRAND_FULL. Who has more to say or to hear goes on
    * with StreamTask, from the offset that the end's details name, or as a worker that comes back; a server that still had to
    * say how the task ended says it there. At most 1,024 strands are open on one stream, and 10,000 on all of them: one
    * more ends with RESOURCE_EXHAUSTED, TOO_MANY_STRANDS. The stream ends OK when the client has half-closed it and all strands
-   * have ended; if it breaks, so do they. INVALID_ARGUMENT, which ends the whole stream, when a message makes no sense: a
-   * number that is not from 1 up, or that is in use.
+   * have ended; if it breaks, so do they. A client that does not read is not read either. INVALID_ARGUMENT, which ends the
+   * whole stream, when a message makes no sense: a number that is not from 1 up, or that is in use; more than 1,024 steps.
    *
    * @generated from rpc proto.agent.v1.AgentService.StreamTasks
    */
