@@ -23,7 +23,7 @@ type Moment =
   /** When a subscriber sees the event: the commit is made, and the caller may have no answer. */
   | { readonly at: "event"; readonly type: EventType };
 
-type OperationName = "create" | "stop" | "remove" | "exec" | "close";
+type OperationName = "create" | "claim" | "stop" | "remove" | "exec" | "close";
 
 /** The steps of each operation as the engine and the log see them; the suite looks whether they still are these. */
 const steps: Readonly<Record<OperationName, readonly (string | EventType)[]>> = {
@@ -31,6 +31,14 @@ const steps: Readonly<Record<OperationName, readonly (string | EventType)[]>> = 
     "POST /containers/create",
     "POST /containers/{}/start",
     "GET /containers/{}/json",
+    EventType.CONTAINER_CREATED,
+    EventType.CONTAINER_STARTED,
+  ],
+  /** A creation out of a prepared container, with other limits and a network. */
+  claim: [
+    "POST /networks/create",
+    "POST /containers/{}/update",
+    "POST /networks/{}/connect",
     EventType.CONTAINER_CREATED,
     EventType.CONTAINER_STARTED,
   ],
@@ -75,7 +83,8 @@ export async function underCrashes(
   options: FaultOptions,
 ): Promise<FaultReport> {
   const begin = performance.now();
-  await using scene = await Scene.open({ ...options, via: "proxy" });
+  const env = { BAAAHT_WARM_MAX_CONTAINERS: "1" };
+  await using scene = await Scene.open({ ...options, via: "proxy", env });
   const calls = new CallRecord(scene);
   for (const point of points) {
     scene.violations.where = pointName(point);
@@ -99,9 +108,12 @@ async function crashAt(
   point: CrashPoint,
   { scene, calls }: { readonly scene: Scene; readonly calls: CallRecord },
 ): Promise<boolean> {
-  const sessionId = await scene.session();
+  const isClaim = point.operation === "claim";
+  const sessionId = isClaim ? await scene.furnishedSession() : await scene.session();
   const bystander = await scene.container(sessionId);
-  const target = point.operation === "create" ? "" : await scene.container(sessionId);
+  const isNew = isClaim || point.operation === "create";
+  const target = isNew ? "" : await scene.container(sessionId);
+  if (isClaim) await scene.prepared(sessionId);
   await scene.listed();
   const from = scene.record.events.length;
   const trap = await Trap.set(point.moment, scene);
@@ -217,6 +229,14 @@ async function operate(
         orchestrator.createContainer({ sessionId, config }, options),
       );
     }
+    case "claim": {
+      const resourceLimits = { pidsLimit: 50n };
+      const config = { image: scene.image, command: ["sleep", "100000"], resourceLimits };
+      return await acknowledged(
+        "CreateContainer",
+        orchestrator.createContainer({ sessionId, config }, options),
+      );
+    }
     case "stop":
       return await acknowledged(
         "StopContainer",
@@ -265,9 +285,9 @@ async function checkOutcome(
     }
     return;
   }
-  const due = { stop: "exited", remove: "gone", exec: "running", create: "gone" }[operation];
+  const due = { stop: "exited", remove: "gone", exec: "running", create: "gone", claim: "gone" }[operation];
   const shown = await scene.shown(target);
-  if (parts.isAcknowledged && operation !== "create")
+  if (parts.isAcknowledged && operation !== "create" && operation !== "claim")
     violations.unless(shown === due, () => `the call was acknowledged, and its container is ${shown}`);
   const state = await scene.shown(bystander);
   violations.unless(state === "running", () => `a container that nobody touched is ${state}`);

@@ -15,6 +15,7 @@ import { enumName } from "../crash/enum-name.ts";
 import { EventRecord, type Recorded } from "../crash/event-record.ts";
 import { allContainers, allSessions } from "../crash/listings.ts";
 import { Violations } from "../crash/violations.ts";
+import { ensureInit } from "../init.ts";
 import { EngineProxy } from "../runtime/docker/engine-proxy.ts";
 import { type ServerOptions, startServer, type TestServer } from "../server.ts";
 import { engineLeavings } from "./engine-leavings.ts";
@@ -68,6 +69,7 @@ export class Scene implements AsyncDisposable {
   }
 
   static async open({ engine, program, via, env = {} }: SceneOptions): Promise<Scene> {
+    ensureInit();
     const folder = mkdtempSync(join(tmpdir(), "baaaht-scene-"));
     const proxy = new EngineProxy(engine.socketPath);
     await proxy.up();
@@ -120,6 +122,12 @@ export class Scene implements AsyncDisposable {
     const policy = { allowNetwork: true, allowVolumeMount: true };
     return (await this.client.orchestrator.createSession({ config: { maxContainers: 10, policy } }))
       .sessionId;
+  }
+
+  /** Asks for another container of such a session, and waits until one like it is prepared: what is asked for twice is. */
+  async prepared(sessionId: string): Promise<void> {
+    await this.container(sessionId);
+    while ((await this.client.orchestrator.getStatus({})).preparedContainers === 0) await Bun.sleep(20); // nothing tells of it
   }
 
   /** A container on its session's own network, with a volume of the session. */
