@@ -41,7 +41,8 @@ enum { /* from the server */
     SIGNAL = 5,      /* number: 8 bits; for the command's process group */
     CREDIT = 6,      /* 32 bits: so many more bytes of output may come */
     CLAIM = 7,       /* words as below, for the process that holds the container */
-    LET_GO = 8       /* the claimed command may end, see ENDING */
+    LET_GO = 8,      /* the claimed command may end, see ENDING */
+    CLAIM_HELD = 9   /* as CLAIM, and its end is held up if that comes soon */
 };
 enum { /* to the server */
     HELLO = 64,        /* PROTOCOL: 32 bits */
@@ -582,7 +583,7 @@ static void read_keeper(void) {
     close_fd(&keeper.told);
 }
 
-static void claim(u8 *body, ulong n) {
+static void claim(u8 *body, ulong n, int is_held) {
     struct sockaddr_un address;
     long size = hold_address(&address);
     u8 head[4];
@@ -596,7 +597,7 @@ static void claim(u8 *body, ulong n) {
     }
     int told = read_all(at, head, 4);
     if (told == 0 && get32(head) == READY) {
-        start_keeper();
+        if (is_held) start_keeper();
         send_chunk(0, CLAIMING, 0);
         write_all(at, head, 1);
         /* Nothing but an end: it has become the command, and the connection was closed by that. */
@@ -612,7 +613,7 @@ static void claim(u8 *body, ulong n) {
 
 static void take_frame(u32 id, u8 kind, u8 *body, ulong n) {
     if (kind == START) return start(id, body, n);
-    if (kind == CLAIM) return claim(body, n);
+    if (kind == CLAIM || kind == CLAIM_HELD) return claim(body, n, kind == CLAIM_HELD);
     if (kind == LET_GO) return let_go_of_claimed();
     struct job *job = job_of(id);
     if (!job) return; /* it has ended meanwhile */

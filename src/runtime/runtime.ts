@@ -201,15 +201,15 @@ export interface Prepared {
   /**
    * Gives it its limits and networks and runs the process in it, once; gives what the engine says of it then, at the least.
    *
-   * A process that ends soon after it has begun may tell so before the engine is: the container then ends when `onEnding`
-   * calls what it is given, when it is stopped or killed, or after a second.
+   * With `onEnding`, the end of a process that ends soon after it has begun may be held up: the container then ends when
+   * that calls what it is given, when it is stopped or killed, or after a second. The process is traced for that.
    *
    * Failures: FAILED_PRECONDITION when it can't be started so and has not begun, UNAVAILABLE when it may have. After either
    * the container is of no use.
    */
   become(
     becoming: Becoming,
-    options: { readonly onEnding: (letGo: () => void) => void },
+    options: { readonly onEnding: ((letGo: () => void) => void) | undefined },
     signal: AbortSignal,
   ): Promise<ContainerFacts>;
 }

@@ -43,7 +43,7 @@ export class Claim implements Disposable {
     try {
       if (fits(spec) && (await this.#imageNow(signal)) === prepared.facts.imageDigest) {
         await surround();
-        const onEnding = this.#taking.ending;
+        const onEnding = this.#taking.isAlone ? undefined : this.#taking.ending;
         const facts = await prepared.become(spec, { onEnding }, signal);
         return { facts, attached: { output: prepared.output, end: prepared.endOutput } };
       }

@@ -7,6 +7,8 @@ const paceMs = 20;
 
 /** One container that is being taken; disposed when its caller has it. */
 export interface Taking extends Disposable {
+  /** Whether no other is being taken, or was a moment ago. */
+  readonly isAlone: boolean;
   /** Hears that its command has ended, and that its container ends at `letGo`. */
   ending(letGo: () => void): void;
 }
@@ -35,7 +37,11 @@ export class Rush {
   }
 
   begin(): Taking {
+    const isAlone = () => this.#isAlone(taking);
     const taking: Taking = {
+      get isAlone() {
+        return isAlone();
+      },
       ending: (letGo) => {
         this.#held.push({ taking, since: performance.now(), letGo });
         this.#look();
@@ -46,6 +52,10 @@ export class Rush {
     };
     this.#lately.add(taking);
     return taking;
+  }
+
+  #isAlone(taking: Taking): boolean {
+    return [...this.#lately].every((one) => one === taking);
   }
 
   #settled(taking: Taking): void {
@@ -60,8 +70,7 @@ export class Rush {
     const [first] = this.#held;
     if (first === undefined) return;
     const now = performance.now();
-    const isAlone = [...this.#lately].every((one) => one === first.taking);
-    const at = Math.max(isAlone ? now : first.since + maxHeldMs, this.#nextAt);
+    const at = Math.max(this.#isAlone(first.taking) ? now : first.since + maxHeldMs, this.#nextAt);
     if (at > now) {
       this.#timer = setTimeout(() => this.#look(), at - now);
       return;

@@ -11,6 +11,7 @@ export const KIND = {
   credit: 6,
   claim: 7,
   letGo: 8,
+  claimHeld: 9,
   hello: 64,
   started: 65,
   stdout: 66,

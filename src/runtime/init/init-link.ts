@@ -93,14 +93,15 @@ export class InitLink implements AsyncDisposable {
   /**
    * Makes the process that holds the container the command. Resolves when it is; from then on the container is of no
    * further use to anybody else. A command that ends at once may take the init along, which has said before that it
-   * begins; where the init can, it holds up that end, says so, and waits for `letGo`, about a second at most.
+   * begins; where somebody listens for it and the init can, it holds up that end, says so, and waits
+   * for `letGo`, about a second at most.
    *
    * Failures: FAILED_PRECONDITION when it has not become it and never will, UNAVAILABLE when that is not known, the
    * signal's reason.
    */
   async claim(
     words: Words,
-    { onEnding }: { readonly onEnding: (letGo: () => void) => void },
+    { onEnding }: { readonly onEnding: ((letGo: () => void) => void) | undefined },
     signal: AbortSignal,
   ): Promise<void> {
     const body = wordsBody(words);
@@ -115,7 +116,7 @@ export class InitLink implements AsyncDisposable {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       if (signal.aborted) throw abortFailure(signal);
-      this.#send(0, KIND.claim, body);
+      this.#send(0, onEnding === undefined ? KIND.claim : KIND.claimHeld, body);
       const errno = await claiming.promise;
       if (errno === 0) return;
       throw new Failure(

@@ -149,7 +149,7 @@ class PreparedContainer implements Prepared {
 
   async become(
     becoming: Becoming,
-    { onEnding }: { readonly onEnding: (letGo: () => void) => void },
+    { onEnding }: { readonly onEnding: ((letGo: () => void) => void) | undefined },
     signal: AbortSignal,
   ): Promise<ContainerFacts> {
     await this.#surround(becoming, signal);
@@ -160,7 +160,11 @@ class PreparedContainer implements Prepared {
       command.length > 0
         ? [...command, ...args]
         : [...image.entrypoint, ...(args.length > 0 ? args : image.args)];
-    const claimed = this.#link.claim({ command: words, env, workingDir }, { onEnding }, signal);
+    const claimed = this.#link.claim(
+      { command: words, env, workingDir },
+      { onEnding: mayBeHeld(becoming) ? onEnding : undefined },
+      signal,
+    );
     this.#first = this.#pieces.next();
     await Promise.race([claimed, writes(this.#first, claimed)]);
     return this.facts;
@@ -181,6 +185,13 @@ class PreparedContainer implements Prepared {
       throw new Failure("failed_precondition", error.message, { cause: error });
     }
   }
+}
+
+/** A container of fewer processes and threads than this needs them all itself: one holds up its end. */
+const leastPidsToHold = 32n;
+
+function mayBeHeld({ limits: { pids } }: Becoming): boolean {
+  return pids === 0n || pids >= leastPidsToHold;
 }
 
 const limitNames = ["nanoCpu", "memoryBytes", "memorySwapBytes", "pids"] as const;

@@ -5,6 +5,7 @@ describe("Rush", () => {
   test("lets the end of a container that is taken alone go at once", () => {
     const rush = new Rush(() => {});
     using taking = rush.begin();
+    expect(taking.isAlone).toBe(true);
     let isLetGo = false;
     taking.ending(() => {
       isLetGo = true;
@@ -16,6 +17,7 @@ describe("Rush", () => {
     const over = Promise.withResolvers<void>();
     const rush = new Rush(over.resolve);
     const takings = [rush.begin(), rush.begin(), rush.begin()];
+    expect(takings.some(({ isAlone }) => isAlone)).toBe(false);
     const gone: number[] = [];
     takings.forEach((taking, at) => void taking.ending(() => gone.push(at)));
     await Bun.sleep(0);

@@ -63,6 +63,18 @@ test("a claimed command has the signals of a first process while its end may be 
   expect((await subject.facts(prepared.facts.id)).exitCode).toBe(4);
 });
 
+test("a claimed command is not traced that nobody wants to hold up, or that may have few processes", async () => {
+  for (const [pids, onEnding] of [
+    [0n, undefined],
+    [8n, (letGo: () => void) => letGo()],
+  ] as const) {
+    const prepared = await prepare({ limits: { ...limits, pids } });
+    const becoming = { ...process, limits: { ...limits, pids }, args: ["grep TracerPid /proc/1/status"] };
+    await prepared.become(becoming, { onEnding }, soon());
+    expect(of(await collected(prepared), "stdout")).toBe("TracerPid:\t0\n");
+  }
+});
+
 test("a claimed command that goes on is traced no more", async () => {
   const prepared = await prepare();
   const script = "until grep -q 'TracerPid:.0' /proc/1/status; do sleep 0.05; done; exit 5";

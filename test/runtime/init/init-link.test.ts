@@ -48,7 +48,21 @@ describe("InitLink.start()", () => {
 
 describe("InitLink.claim()", () => {
   const words = { command: ["true"], env: {}, workingDir: "" };
-  const onEnding = () => {};
+  const onEnding = undefined;
+
+  test("has its command's end held where somebody listens, who lets it go", async () => {
+    await using init = new FakeInit();
+    const link = await init.open();
+    const held = Promise.withResolvers<() => void>();
+    const claiming = link.claim(words, { onEnding: held.resolve }, signal);
+    await init.has(KIND.claimHeld);
+    init.say(0, KIND.claiming);
+    init.say(0, KIND.claimed);
+    await claiming;
+    init.say(0, KIND.ending);
+    (await held.promise)();
+    await init.has(KIND.letGo);
+  });
 
   test("has handed over to a command that took the init along when it ended", async () => {
     await using init = new FakeInit();
