@@ -14,8 +14,9 @@ const limits: LimitSpec = {
 };
 const showLimits =
   "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us memory.max memory.swap.max pids.max cpu.max 2>/dev/null; ulimit -a";
+/** Which of its networks is eth0 is another one each time where the engine starts it with several. */
 const showNetwork =
-  "ls /sys/class/net; cut -f 1-3,8 /proc/net/route; cat /etc/resolv.conf; grep -c . /etc/hosts; ls -ln /etc/hosts /etc/resolv.conf | cut -c 1-30; cat /proc/sys/net/ipv6/conf/all/disable_ipv6";
+  "ls /sys/class/net; cut -f 2-3,8 /proc/net/route | sort; cat /etc/resolv.conf; grep -c . /etc/hosts; ls -ln /etc/hosts /etc/resolv.conf | cut -c 1-30; cat /proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 const subject = new Subject(async () => {
   const { dockerHost, image } = await engine();
