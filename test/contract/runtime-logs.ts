@@ -61,6 +61,15 @@ export function logContract(subject: Subject): void {
     expect(await subject.text(id, { follow: true })).toBe("late\n");
   });
 
+  test("logs() with follow gives all also when it does not end with the end of a line", async () => {
+    const numbers = Array.from({ length: 20_000 }, (_, n) => n + 1).join("");
+    const script = `printf ${numbers}; printf 'no end' >&2`;
+    const id = await subject.started(subject.script(script, { logBytes: 64_000_000n }));
+    const chunks = await all(subject.logs(id, { follow: true }));
+    expect(text(chunks.filter(({ stream }) => stream === "stdout"))).toBe(numbers);
+    expect(text(chunks.filter(({ stream }) => stream === "stderr"))).toBe("no end");
+  });
+
   test("attach() before the start gives all output byte for byte, stdout and stderr apart, and ends with the container", async () => {
     const id = await subject.created(subject.script("printf 'no end'; echo err >&2; seq 1 5000"));
     const output = await subject.runtime.attach(id, soon());

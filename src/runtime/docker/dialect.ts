@@ -39,6 +39,8 @@ export interface Dialect {
   readonly stopsPaused: boolean;
   /** Whether a log that is followed ends with its container, always. */
   readonly endsFollowedLogs: boolean;
+  /** Whether a log that is followed may end before all of it was sent. */
+  readonly cutsFollowedLogs: boolean;
   /** Whether a container that runs can get other limits and networks. */
   readonly changesRunning: boolean;
   /** The filters of the engine's events; what they let through besides is dropped here. */
@@ -89,6 +91,7 @@ export const DOCKER: Dialect = {
   hasOurClock: false,
   stopsPaused: true,
   endsFollowedLogs: true,
+  cutsFollowedLogs: true,
   changesRunning: true,
   eventFilters: (label, event) => ({ type: ["container"], event, label }),
   // `health_status: healthy` carries its value behind the word.
@@ -140,6 +143,7 @@ function podman(endpoint: Endpoint): Dialect {
     hasOurClock: endpoint.kind === "unix",
     stopsPaused: false,
     endsFollowedLogs: false,
+    cutsFollowedLogs: false,
     // Several labels would let through what carries one of them, and it knows other words for what happens.
     eventFilters: (labels) => ({ type: ["container"], label: labels.slice(0, 1) }),
     action: (said) => PODMAN_ACTIONS.get(said) ?? DOCKER.action(said),

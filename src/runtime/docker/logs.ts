@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { z } from "zod";
-import { abortFailure, type Failure } from "../../failure.ts";
+import { abortFailure, Failure } from "../../failure.ts";
+import { withRestOfLog } from "../../rest-of-log.ts";
 import type { LogOptions, OutputChunk, RuntimeId } from "../runtime.ts";
 import { demux } from "./demux.ts";
 import type { Engine } from "./engine.ts";
@@ -9,15 +10,43 @@ import { untilEnded } from "./followed.ts";
 import { named, pathOf } from "./lifecycle.ts";
 import { stampedChunks, stampedLines } from "./stamps.ts";
 
-/** The engine's log of a container. `since` and `until` count in milliseconds and include their own instant. */
+/**
+ * The engine's log of a container. `since` and `until` count in milliseconds and include their own instant. Failures:
+ * DATA_LOSS when it was followed and the engine has dropped some of it before it was read.
+ */
 export async function* containerLogs(
   engine: Engine,
   id: RuntimeId,
   options: LogOptions,
   signal: AbortSignal,
 ): AsyncGenerator<OutputChunk> {
-  const doing = `read the log of ${named(id)}`;
   if (!options.stdout && !options.stderr) return;
+  const log = readLog(engine, id, options, signal);
+  const doing = `follow the log of ${named(id)}`;
+  const isCut = options.follow && (await engine.dialect(doing, signal)).cutsFollowedLogs;
+  if (!isCut || options.until !== undefined) return yield* log;
+  const { tail, ...untailed } = options;
+  const again = () => whileThere(readLog(engine, id, { ...untailed, follow: false }, signal));
+  yield* withRestOfLog(log, again, { doing, isFromStart: tail === undefined, otherwise: "search" });
+}
+
+/** Without a container there is no log; one that was removed while it was followed has ended. */
+async function* whileThere(log: AsyncIterable<OutputChunk>): AsyncGenerator<OutputChunk> {
+  try {
+    yield* log;
+  } catch (error) {
+    const kind = Failure.from(error)?.kind;
+    if (kind !== "not_found" && kind !== "failed_precondition") throw error;
+  }
+}
+
+async function* readLog(
+  engine: Engine,
+  id: RuntimeId,
+  options: LogOptions,
+  signal: AbortSignal,
+): AsyncGenerator<OutputChunk> {
+  const doing = `read the log of ${named(id)}`;
   const request = { doing, method: "GET", path: `${pathOf(id)}/logs`, query: logQuery(options) } as const;
   const at = { doing, endpoint: engine.endpoint.name };
   const { endsFollowedLogs } = await engine.dialect(doing, signal);

@@ -4905,7 +4905,8 @@ export const OrchestratorService: GenService<{
   },
   /**
    * StreamContainerLogs sends what the container wrote to stdout and stderr. With follow it ends OK when the container
-   * has exited and all is sent. NOT_FOUND. Ours.
+   * has exited and all is sent, and DATA_LOSS, reason OUTPUT_LOST, when the engine has dropped some of it before it was
+   * read. NOT_FOUND. Ours.
    * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
    *
    * @generated from rpc proto.orchestrator.v1.OrchestratorService.StreamContainerLogs
