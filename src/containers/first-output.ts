@@ -1,14 +1,21 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Background } from "../background.ts";
 import { abortFailure, Failure } from "../failure.ts";
+import { outputLost, withRestOfLog } from "../rest-of-log.ts";
 import type { LogOptions, OutputChunk } from "../runtime/runtime.ts";
 import type { ContainerId } from "./container.ts";
 
-/** How much is kept for a reader that has not come or is slow, in bytes: past it, it reads the engine's log. */
+/** How much is kept for a reader that has not come or is slow, in bytes: past it, no more is read from the container. */
 const maxHeldBytes = 64 * 1024;
-/** How much is handed on before a reader is moved to the engine's log, in bytes: the log has it all still. */
-const maxLiveBytes = 256 * 1024;
-/** How long it is kept for somebody to come, in milliseconds. */
-const keptMs = 5_000;
+
+export interface Patience {
+  /** How long it is kept for somebody to come, and for a reader to take the next of it once it is full, in milliseconds. */
+  readonly keptMs: number;
+  /** How long it is kept for somebody to come once it is full, in milliseconds: the container waits meanwhile. */
+  readonly fullMs: number;
+}
+
+const patience: Patience = { keptMs: 5_000, fullMs: 1_000 };
 
 /** A container's output from its first byte on, as it comes from the engine. */
 export interface Attached {
@@ -20,22 +27,30 @@ export interface Attached {
 /**
  * The first output of new containers, for whoever asks for it at once. An engine gives the log of a command that has
  * just ended only when it has cleaned up behind it, and holds back a line that has no end yet; what is attached before
- * the start has neither wait. It is always read, so that no container waits for a reader, and soon given up.
+ * the start has neither wait, and is whole where the engine's log has dropped what was not read in time. Without a reader
+ * it is given up soon, and a reader who takes nothing for a while is moved to the log as long as that has all he has had:
+ * only behind that does the container wait for him.
  */
 export class FirstOutputs {
   readonly #background: Background;
   readonly #held = new Map<ContainerId, Held>();
-  readonly #maxLiveBytes: number;
+  readonly #loggedBytes: number;
+  readonly #patience: Patience;
 
   /** @param logBytes how much of its output the engine keeps, in bytes */
-  constructor(background: Background, options: { readonly logBytes: number }) {
+  constructor(
+    background: Background,
+    options: { readonly logBytes: number; readonly patience?: Patience | undefined },
+  ) {
     this.#background = background;
+    this.#patience = options.patience ?? patience;
     // Far from where the engine begins to drop what is old, so that its log begins where the container did.
-    this.#maxLiveBytes = Math.min(maxLiveBytes, Math.floor(options.logBytes / 4));
+    this.#loggedBytes = Math.floor(options.logBytes / 4);
   }
 
   keep(id: ContainerId, attached: Attached): void {
-    const held = new Held(attached, { maxLiveBytes: this.#maxLiveBytes, onEnd: () => this.#held.delete(id) });
+    const onEnd = () => this.#held.delete(id);
+    const held = new Held(attached, { loggedBytes: this.#loggedBytes, patience: this.#patience, onEnd });
     this.#held.set(id, held);
     this.#background.start("read the first output of a container", (signal) => held.fill(signal));
   }
@@ -60,22 +75,33 @@ interface Reading {
   readonly signal: AbortSignal;
 }
 
+interface HeldOptions {
+  /** So much of the output, from its beginning, is surely in the engine's log, in bytes. */
+  readonly loggedBytes: number;
+  readonly patience: Patience;
+  readonly onEnd: () => void;
+}
+
 class Held {
   readonly #attached: Attached;
-  readonly #maxLiveBytes: number;
-  readonly #onEnd: () => void;
+  readonly #options: HeldOptions;
   #chunks: OutputChunk[] = [];
   #bytes = 0;
-  /** Whether it is still what the container writes; if not, why not. */
-  #source: "live" | "complete" | "given up" = "live";
+  #givenBytes = 0;
+  #hasReader = false;
+  /** Whether it is still what the container writes; if not, why not. What is passed over is read and only counted. */
+  #source: "live" | "complete" | "passed over" | "given up" = "live";
+  /** All that the container has written. */
+  readonly #written = { stdout: 0, stderr: 0 };
+  readonly #read = Promise.withResolvers<"to its end" | "in part">();
   #wake = ignore;
-  readonly #timer: Timer;
+  #onRoom = ignore;
+  #timer: Timer;
 
-  constructor(attached: Attached, options: { readonly maxLiveBytes: number; readonly onEnd: () => void }) {
+  constructor(attached: Attached, options: HeldOptions) {
     this.#attached = attached;
-    this.#maxLiveBytes = options.maxLiveBytes;
-    this.#onEnd = options.onEnd;
-    this.#timer = setTimeout(() => this.#giveUp(), keptMs);
+    this.#options = options;
+    this.#timer = setTimeout(() => this.#giveUp(), options.patience.keptMs);
   }
 
   /** Reads until the container ends, or nobody wants it. */
@@ -84,71 +110,116 @@ class Held {
     signal.addEventListener("abort", giveUp, { once: true });
     try {
       for await (const chunk of this.#attached.output) {
-        if (this.#source !== "live") return;
+        if (this.#source === "given up") return;
+        this.#written[chunk.stream] += chunk.data.length;
+        if (this.#source === "passed over") continue;
         this.#chunks.push(chunk);
         this.#bytes += chunk.data.length;
         this.#wake();
-        if (this.#bytes > maxHeldBytes) return this.#giveUp();
+        if (this.#bytes > maxHeldBytes) await this.#room();
       }
       if (this.#source === "live") this.#source = "complete";
+      if (this.#source !== "given up") this.#read.resolve("to its end");
     } catch (error) {
       // Whatever has cut it, the engine's log is there.
       this.#giveUp();
       if (!(error instanceof Failure)) throw error;
     } finally {
       signal.removeEventListener("abort", giveUp);
+      this.#read.resolve("in part");
       this.#wake();
     }
   }
 
   async *read({ log, signal }: Reading): AsyncGenerator<OutputChunk> {
-    clearTimeout(this.#timer);
+    const doing = "give the container's output";
+    const rest = () => (this.#source === "complete" ? nothing() : log());
     const given = { stdout: 0, stderr: 0 };
+    clearTimeout(this.#timer);
+    this.#hasReader = true;
+    try {
+      const options = { doing, isFromStart: true, otherwise: "fail" } as const;
+      for await (const chunk of withRestOfLog(this.#live(signal), rest, options)) {
+        given[chunk.stream] += chunk.data.length;
+        yield chunk;
+      }
+      // Bytes that are the same all over tell the log nothing when it has dropped some; their number does.
+      if ((await this.#readToItsEnd(signal)) && !Bun.deepEquals(given, this.#written))
+        throw outputLost(doing);
+    } finally {
+      this.#giveUp();
+    }
+  }
+
+  /** Whether all that the container wrote was counted. It ends with the container's log, or soon. */
+  async #readToItsEnd(signal: AbortSignal): Promise<boolean> {
+    if (this.#source === "given up") return false;
+    const done = new AbortController();
+    const late = delay(this.#options.patience.keptMs, "in part" as const, {
+      signal: AbortSignal.any([signal, done.signal]),
+    }).catch(() => "in part" as const);
+    const read = await Promise.race([this.#read.promise, late]);
+    done.abort();
+    return read === "to its end";
+  }
+
+  async *#live(signal: AbortSignal): AsyncGenerator<OutputChunk> {
     const onAbort = () => this.#wake();
     signal.addEventListener("abort", onAbort);
     try {
-      while (given.stdout + given.stderr < this.#maxLiveBytes) {
+      for (;;) {
         if (signal.aborted) throw abortFailure(signal);
         const chunk = this.#chunks.shift();
         if (chunk !== undefined) {
           this.#bytes -= chunk.data.length;
+          this.#givenBytes += chunk.data.length;
+          if (this.#bytes <= maxHeldBytes) this.#onRoom();
           yield chunk;
-          given[chunk.stream] += chunk.data.length;
         } else if (this.#source === "live") {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
           });
         } else {
-          break;
+          return;
         }
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
-      this.#giveUp();
     }
-    if (this.#source !== "complete" || this.#chunks.length > 0) yield* behind(log(), given);
+  }
+
+  /** Waits until there is room for more, or it is given up. */
+  async #room(): Promise<void> {
+    const { loggedBytes, patience } = this.#options;
+    if (this.#givenBytes + this.#bytes < loggedBytes) {
+      // The engine's log has it all still, and the container need not wait for long.
+      clearTimeout(this.#timer);
+      this.#timer = this.#hasReader
+        ? setTimeout(() => this.#passOver(), patience.keptMs)
+        : setTimeout(() => this.#giveUp(), patience.fullMs);
+    }
+    await new Promise<void>((resolve) => {
+      this.#onRoom = resolve;
+    });
+    clearTimeout(this.#timer);
+  }
+
+  #passOver(): void {
+    if (this.#source === "live") this.#source = "passed over";
+    this.#wake();
+    this.#onRoom();
   }
 
   #giveUp(): void {
     clearTimeout(this.#timer);
-    if (this.#source === "live") this.#source = "given up";
-    this.#onEnd();
+    if (this.#source !== "complete") this.#source = "given up";
+    this.#options.onEnd();
     this.#attached.end();
     this.#wake();
+    this.#onRoom();
   }
 }
 
-/** What a log has behind so many bytes of each stream. */
-async function* behind(
-  log: AsyncIterable<OutputChunk>,
-  given: { stdout: number; stderr: number },
-): AsyncGenerator<OutputChunk> {
-  const left = { ...given };
-  for await (const { stream, data } of log) {
-    const skipped = Math.min(left[stream], data.length);
-    left[stream] -= skipped;
-    if (skipped < data.length) yield { stream, data: data.subarray(skipped) };
-  }
-}
+async function* nothing(): AsyncGenerator<OutputChunk> {}
 
 function ignore(): void {}

@@ -7,6 +7,7 @@ import type { LogOptions, OutputChunk } from "../../src/runtime/runtime.ts";
 const id = "box" as ContainerId; // as: any text does here
 const whole: LogOptions = { follow: true, timestamps: false, stdout: true, stderr: true };
 const signal = new AbortController().signal;
+const patience = { keptMs: 100, fullMs: 50 };
 
 describe("FirstOutputs.take()", () => {
   test("gives what was written before and after it was asked, and does not read the engine's log", async () => {
@@ -26,25 +27,65 @@ describe("FirstOutputs.take()", () => {
     const first = await reading.next();
     expect(words(first.value)).toBe("stdout begin;");
     for (let part = 0; part < 5; part++) box.write(part % 2 === 0 ? "stdout" : "stderr", "x".repeat(30_000));
-    await box.ended;
+    await Bun.sleep(3 * patience.keptMs); // it is by time that a reader is slow
     box.write("stdout", "only the log has this");
+    box.exit();
     const rest = await read(reading);
     expect(rest.join("").replaceAll(/std(out|err) /g, "").length).toBe(5 * 30_000 + 21);
     expect(rest.at(-1)).toBe("stdout only the log has this");
     expect(box.logs).toBe(1);
   });
 
-  test("moves a reader of much output to the engine's log, without a byte more or less", async () => {
+  test("stays with the container for as long as its output is read, whatever the log has dropped", async () => {
     using box = new Box({ logBytes: 4_000 });
     const reading = box.take();
-    const parts = Array.from({ length: 100 }, (_, part) => `${part}`.padStart(50, "."));
+    const parts = Array.from({ length: 100 }, (_, part) => `${part}`.padStart(5_000, "."));
     const received = read(reading);
-    for (const part of parts) {
-      box.write("stdout", part);
-      await Promise.resolve();
-    }
+    for (const part of parts) box.write("stdout", part);
     box.exit();
     expect((await received).join("").replaceAll("stdout ", "")).toBe(parts.join(""));
+    expect(box.logs).toBe(0);
+  });
+
+  test("lets the container wait for a reader whose place the log may have dropped", async () => {
+    using box = new Box({ logBytes: 4_000 });
+    const reading = box.take();
+    for (let part = 0; part < 5; part++) box.write("stdout", "x".repeat(30_000));
+    box.exit();
+    const first = await reading.next();
+    expect(words(first.value)).toHaveLength("stdout ".length + 30_000);
+    await Bun.sleep(200); // longer than a reader of little is waited for
+    expect((await read(reading)).join("")).toHaveLength(4 * ("stdout ".length + 30_000));
+    expect(box.logs).toBe(0);
+  });
+
+  test("says so when the log begins behind what was given", async () => {
+    using box = new Box();
+    box.write("stdout", "first;");
+    const reading = box.take();
+    expect(words((await reading.next()).value)).toBe("stdout first;");
+    box.drop();
+    box.write("stdout", "second;third;", "log only");
+    box.fail(new Failure("unavailable", "Cannot attach: the engine is gone"));
+    expect(await read(reading).then(undefined, (error) => error)).toMatchObject({
+      kind: "data_loss",
+      details: { reason: "OUTPUT_LOST" },
+    });
+  });
+
+  test("counts what a slow reader misses, which a log of the same bytes all over does not tell", async () => {
+    using box = new Box();
+    const reading = box.take();
+    for (let part = 0; part < 5; part++) box.write("stdout", "0".repeat(30_000));
+    await reading.next();
+    await Bun.sleep(3 * patience.keptMs); // it is by time that a reader is slow
+    box.drop();
+    box.write("stdout", "0".repeat(130_000));
+    box.exit();
+    expect(await read(reading).then(undefined, (error) => error)).toMatchObject({
+      kind: "data_loss",
+      details: { reason: "OUTPUT_LOST" },
+    });
     expect(box.logs).toBe(1);
   });
 
@@ -104,10 +145,13 @@ class Box implements Disposable {
   readonly #live: ReadableStreamDefaultController<OutputChunk>;
   #isRead = true;
 
-  constructor(options: { readonly logBytes: number } = { logBytes: 1_000_000 }) {
+  constructor({ logBytes }: { readonly logBytes: number } = { logBytes: 1_000_000 }) {
     const ended = Promise.withResolvers<void>();
     this.ended = ended.promise;
-    this.outputs = new FirstOutputs({ start: (_, work) => void work(this.#stop.signal) }, options);
+    this.outputs = new FirstOutputs(
+      { start: (_, work) => void work(this.#stop.signal) },
+      { logBytes, patience },
+    );
     let live: ReadableStreamDefaultController<OutputChunk> | undefined;
     const output = new ReadableStream<OutputChunk>({
       start: (controller) => {
@@ -135,6 +179,11 @@ class Box implements Disposable {
     const chunk = { stream, data: Buffer.from(text) };
     this.#log.push(chunk);
     if (where === undefined && this.#isRead) this.#live.enqueue(chunk);
+  }
+
+  /** As a log does that is full. */
+  drop(): void {
+    this.#log.length = 0;
   }
 
   exit(): void {

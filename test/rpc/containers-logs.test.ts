@@ -138,6 +138,41 @@ describe("a log that grows faster than its client reads", () => {
   }, 30_000);
 });
 
+describe("output that ends without the end of a line", () => {
+  const digits = { out: digitsOf(100_000, 799_999), err: digitsOf(200_000, 899_999) };
+  const sequence = (from: number, to: number) => `seq ${from} ${to} | tr -d '\\n'`;
+  const command = ["sh", "-c", `${sequence(200_000, 899_999)} >&2 & ${sequence(100_000, 799_999)}; wait`];
+
+  test("is whole, byte for byte, for who follows from the start and for who follows the log", async () => {
+    const containerId = await shared.create({ command });
+    const follow = () =>
+      Array.fromAsync(shared.client.orchestrator.streamContainerLogs({ containerId, follow: true }));
+    for (const all of await Promise.all([follow(), follow()])) expect(apart(all)).toEqual(hashes(digits));
+  }, 60_000);
+
+  test("is whole for who follows from the start also when the log has dropped most of it", async () => {
+    await using own = await containerServer({ env: { BAAAHT_RUNTIME_MAX_LOG_BYTES: "1MiB" } });
+    const containerId = await own.create({ command });
+    const stream = own.client.orchestrator.streamContainerLogs({ containerId, follow: true });
+    expect(apart(await Array.fromAsync(stream))).toEqual(hashes(digits));
+  }, 60_000);
+
+  function digitsOf(from: number, to: number): Buffer {
+    return Buffer.from(Array.from({ length: to - from + 1 }, (_, n) => from + n).join(""));
+  }
+
+  function apart(chunks: readonly ContainerLogChunk[]) {
+    const of = (stream: LogStream) => Buffer.from(text(chunks, stream), "latin1");
+    return hashes({ out: of(LogStream.STDOUT), err: of(LogStream.STDERR) });
+  }
+
+  /** What can be compared, and shown when it differs. */
+  function hashes({ out, err }: { readonly out: Buffer; readonly err: Buffer }) {
+    const of = (data: Buffer) => `${data.length} bytes, sha1 ${Bun.SHA1.hash(data, "hex")}`;
+    return { out: of(out), err: of(err) };
+  }
+});
+
 function text(chunks: readonly ContainerLogChunk[], stream?: LogStream): string {
   const wanted = chunks.filter((chunk) => stream === undefined || chunk.stream === stream);
   return Buffer.concat(wanted.map(({ data }) => data)).toString("latin1");
