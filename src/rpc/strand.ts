@@ -5,7 +5,7 @@ import { correlationIdFrom } from "./correlation.ts";
 
 /** How many bytes of frames one strand takes, each way. */
 const strandBytes = 65_536;
-/** What a frame counts for besides its bytes, which are those that it has when it is encoded. */
+/** What a frame counts for besides the bytes of its data and texts. */
 const frameBytes = 64;
 
 /** One strand of a StreamTasks: what comes in on it, and the call that it is to the domain. */
@@ -27,14 +27,14 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
     this.call = { actor, correlationId: correlationIdFrom(of.correlationId), signal: this.#over.signal };
   }
 
-  /** Takes what has come, of so many bytes; more than a strand takes ends it. */
-  take(frame: TaskFrame, bytes: number): void {
+  /** Takes what has come; more than a strand takes ends it. */
+  take(frame: TaskFrame): void {
     if (this.#halfClosed) return;
     if (this.#taken >= strandBytes) {
       this.leave(full());
       return;
     }
-    this.#taken += frameBytes + bytes;
+    this.#taken += bytesIn(frame);
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting === undefined) this.#frames.push(frame);
@@ -53,10 +53,10 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
   }
 
   /**
-   * Counts what goes out, of so many bytes. Failures: RESOURCE_EXHAUSTED when it is more than a strand gives. How a task
-   * has ended is always given.
+   * Counts what goes out, and gives for how many bytes. Failures: RESOURCE_EXHAUSTED when it is more than a strand gives.
+   * How a task has ended is always given.
    */
-  give(answer: TaskAnswer, bytes: number): void {
+  give(answer: TaskAnswer): number {
     if (answer.kind === "output") {
       const { offset, size } = answer.piece;
       if (this.#given > 0 && this.#given + size > strandBytes) throw full(offset);
@@ -64,7 +64,9 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
     } else if (answer.kind === "progress" && this.#given >= strandBytes) {
       throw full(this.#offset);
     }
-    this.#given += frameBytes + bytes;
+    const bytes = bytesIn(answer);
+    this.#given += bytes;
+    return bytes;
   }
 
   next(): Promise<IteratorResult<TaskFrame, undefined>> {
@@ -82,6 +84,51 @@ export class Strand implements AsyncIterableIterator<TaskFrame> {
 }
 
 const ended: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+/**
+ * What a frame counts for: little more than the bytes that it has when it is encoded, and much cheaper to know.
+ */
+function bytesIn(frame: TaskFrame | TaskAnswer): number {
+  switch (frame.kind) {
+    case "input":
+      return frameBytes + frame.data.byteLength + bytesOfMap(frame.metadata);
+    case "output": {
+      if (!("piece" in frame)) return frameBytes + frame.data.byteLength + bytesOf(frame.text, frame.stream);
+      const { size, stream, metadata } = frame.piece;
+      return frameBytes + size + bytesOf(stream) + bytesOfMap(metadata);
+    }
+    case "progress":
+      return frameBytes + bytesOf(frame.message) + bytesOfMap(frame.details);
+    case "status":
+      return frameBytes + bytesOf(frame.message);
+    case "complete": {
+      const { result, outputData, outputText, errorText } = frame;
+      const texts = bytesOf(outputText, errorText) + bytesOfMap(result.metadata);
+      return frameBytes + outputData.byteLength + texts;
+    }
+    case "error": {
+      const { code, message, details, stackTrace } = frame.error;
+      return frameBytes + bytesOf(code, message, stackTrace, ...details);
+    }
+    case "cancel":
+      return frameBytes + bytesOf(frame.reason);
+    case "heartbeat":
+    case "none":
+      return frameBytes;
+  }
+}
+
+function bytesOf(...texts: readonly string[]): number {
+  let bytes = 0;
+  for (const text of texts) bytes += Buffer.byteLength(text);
+  return bytes;
+}
+
+function bytesOfMap(map: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(map)) bytes += bytesOf(name, value);
+  return bytes;
+}
 
 /** @param offset the byte of what went out to go on with */
 function full(offset?: number): Failure {

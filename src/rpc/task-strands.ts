@@ -1,21 +1,18 @@
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Bell } from "../events/bell.ts";
 import { abortFailure, Failure, invalid } from "../failure.ts";
-import {
-  type AgentService,
-  type ExecuteTaskRequest,
-  ExecuteTaskResponseSchema,
-  type StrandOpening,
-  type StrandRequest,
-  type StrandResponseSchema,
-  type StreamTaskRequest,
-  StreamTaskRequestSchema,
-  StreamTaskResponseSchema,
-  type StreamTasksRequest,
-  type StreamTasksResponseSchema,
+import type {
+  AgentService,
+  ExecuteTaskRequest,
+  StrandOpening,
+  StrandRequest,
+  StrandResponseSchema,
+  StreamTasksRequest,
+  StreamTasksResponseSchema,
 } from "../gen/proto/agent/v1/agent_pb.ts";
 import type { OpenedStream } from "../tasks/opened-stream.ts";
 import type { TaskId } from "../tasks/task.ts";
+import { textLength } from "../text-length.ts";
 import { presentedToken } from "./agent-headers.ts";
 import type { Call } from "./call.ts";
 import type { Handlers } from "./handlers.ts";
@@ -131,7 +128,7 @@ class TaskStrands {
       case "frame":
         if (strand === undefined) return;
         try {
-          strand.take(taskFrameOf(step.value, this.#parts.clock()), bytesIn(step.value));
+          strand.take(taskFrameOf(step.value, this.#parts.clock()));
         } catch (error) {
           strand.leave(error);
         }
@@ -183,20 +180,17 @@ class TaskStrands {
     const { number } = strand;
     let id: TaskId;
     if (step.case === "execute") {
-      const value = create(ExecuteTaskResponseSchema, await accepted(this.#parts, step.value, strand.call));
-      const bytes = toBinary(ExecuteTaskResponseSchema, value).byteLength;
-      this.#say({ strand: number, step: { case: "accepted", value } }, bytes);
+      const value = await accepted(this.#parts, step.value, strand.call);
+      this.#say({ strand: number, step: { case: "accepted", value } }, bytesIn(step.value));
       id = requiredId(value.taskId, "task_id");
     } else {
       id = requiredId(step.value.taskId, "open.task_id");
     }
-    strand.take({ kind: "none" }, 0); // which has it begin without waiting for a first frame
+    strand.take({ kind: "none" }); // which has it begin without waiting for a first frame
     for await (const answer of streams.serve(id, this.#opening(strand, step))) {
-      const value = create(StreamTaskResponseSchema, toWireAnswer(answer));
-      const bytes = toBinary(StreamTaskResponseSchema, value).byteLength;
-      strand.give(answer, bytes);
+      const bytes = strand.give(answer);
       while (this.#isBusy && !strand.call.signal.aborted) await this.#haveLeft.promise;
-      this.#say({ strand: number, step: { case: "frame", value } }, bytes);
+      this.#say({ strand: number, step: { case: "frame", value: toWireAnswer(answer) } }, bytes);
     }
   }
 
@@ -255,11 +249,11 @@ type Begin =
   | { readonly case: "execute"; readonly value: ExecuteTaskRequest }
   | { readonly case: "open"; readonly value: StrandOpening };
 
-/** As it came, encoded. */
-function bytesIn(frame: StreamTaskRequest): number {
-  const { payload } = frame;
-  if (payload.case === undefined || payload.case === "heartbeat") return 0;
-  return toBinary(StreamTaskRequestSchema, frame).byteLength;
+/** About as many as its task has, of which the client is told. */
+function bytesIn({ config }: ExecuteTaskRequest): number {
+  if (config === undefined) return 0;
+  const { inputData, ...texts } = config;
+  return inputData.byteLength + textLength(texts);
 }
 
 function attemptOf(wire: number): number | undefined {

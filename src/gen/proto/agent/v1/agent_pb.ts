@@ -3202,8 +3202,8 @@ export const AgentService: GenService<{
    * `open`; it is a worker's when `open` names the attempt and the metadata `x-baaaht-agent-token` its agent, otherwise it is
    * a caller's or a watcher's.
    *
-   * It is made for short talk: one strand takes 65,536 bytes of frames each way (as they are encoded, and 64 more for each
-   * frame), and at one over that ends with RESOURCE_EXHAUSTED, STRAND_FULL. Who has more to say or to hear goes on
+   * It is made for short talk: one strand takes 65,536 bytes of frames each way (the bytes of all their data and texts, and 64
+   * more for each frame), and at one over that ends with RESOURCE_EXHAUSTED, STRAND_FULL. Who has more to say or to hear goes on
    * with StreamTask, from the offset that the end's details name, or as a worker that comes back; a server that still had to
    * say how the task ended says it there. At most 1,024 strands are open on one stream, and 10,000 on all of them: one
    * more ends with RESOURCE_EXHAUSTED, TOO_MANY_STRANDS. The stream ends OK when the client has half-closed it and all strands
