@@ -40,10 +40,14 @@ export class Outgoing<Frame> {
     this.#change();
   }
 
-  /** The frames for a new connection; the connection before it gets no more. */
-  async *connection(): AsyncGenerator<Frame, void, undefined> {
-    const mine = ++this.#connections;
+  /** The frames for a new connection; the connection before it gets no more from now on. */
+  connection(): AsyncGenerator<Frame, void, undefined> {
+    this.#connections += 1;
     this.#change();
+    return this.#framesOf(this.#connections);
+  }
+
+  async *#framesOf(mine: number): AsyncGenerator<Frame, void, undefined> {
     for (;;) {
       if (mine !== this.#connections) return;
       const next = this.#waiting.shift();

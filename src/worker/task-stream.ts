@@ -175,6 +175,8 @@ export class TaskStream {
 
   /** For one connection: who it is, what of the output the server has missed, then what is new. */
   async *#frames(headers: Promise<Headers>, first?: Frame): AsyncGenerator<Frame, void, undefined> {
+    // What the connection before it took while this one sends again what was missed would be lost.
+    const fresh = this.#outgoing.connection();
     if (first !== undefined) yield first;
     // Before anything was sent there is nothing that could be missed, and what goes to a server that does not know of
     // strands is.
@@ -182,7 +184,7 @@ export class TaskStream {
       const got = (await headers).get(OUTPUT_BYTES_HEADER);
       if (got !== undefined) for (const piece of this.#sent.behind(Number(got))) yield outputFrame(piece);
     }
-    yield* this.#outgoing.connection();
+    yield* fresh;
   }
 }
 
