@@ -41,6 +41,8 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
   #reader: PromiseWithResolvers<IteratorResult<StreamTaskResponse, undefined>> | undefined;
   #end: { readonly error: unknown } | "open" | "well" = "open";
   #sentBytes = 0;
+  /** Why it was left, while the server has not ended it yet. */
+  #left: Failure | undefined;
 
   /** @param say puts a step, of so many bytes, on the stream; done when it is on its way */
   constructor(say: (step: Step, bytes?: number) => Promise<void>) {
@@ -75,12 +77,16 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
     void this.#say({ case: "open", value: opening });
   }
 
-  /** Sends a frame; done when it is on its way. One too many ends the strand, as `isBeyondStrands` says. */
+  /**
+   * Sends a frame; done when it is on its way. One too many has the server end the strand, and then it has failed as
+   * `isBeyondStrands` says: the StreamTask that goes on with it would otherwise overtake what is on its way, and be replaced.
+   */
   async send(frame: Frame): Promise<void> {
-    if (this.ended) return;
+    if (this.#isSilent) return;
     const bytes = bytesIn(frame);
     if (this.#sentBytes >= STRAND_BYTES || bytes > LARGEST_FRAME) {
-      this.leave(full());
+      this.#left = full();
+      void this.#say({ case: "leave", value: {} });
       return;
     }
     this.#sentBytes += FRAME_BYTES + bytes;
@@ -91,10 +97,10 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
   async sendAll(frames: AsyncIterable<Frame>): Promise<void> {
     try {
       for await (const frame of frames) {
-        if (this.ended) return;
         await this.send(frame);
+        if (this.#isSilent) return;
       }
-      if (!this.ended) await this.#say({ case: "halfClose", value: {} });
+      if (!this.#isSilent) await this.#say({ case: "halfClose", value: {} });
     } catch (error) {
       this.leave(error);
     }
@@ -143,7 +149,7 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
         this.#give(step.value);
         return;
       case "end":
-        this.finish(step.value.code === 0 ? "well" : { error: failureIn(step.value) });
+        this.finish(step.value.code === 0 ? "well" : { error: this.#left ?? failureIn(step.value) });
     }
   }
 
@@ -167,6 +173,11 @@ export class TaskStrand implements Answers<StreamTaskResponse>, AsyncIterator<St
     this.#unread.length = 0;
     void this.#say({ case: "leave", value: {} });
     this.finish({ error });
+  }
+
+  /** Whether it sends no more. */
+  get #isSilent(): boolean {
+    return this.ended || this.#left !== undefined;
   }
 
   #give(frame: StreamTaskResponse): void {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { TaskStrands } from "../../src/client/task-strands.ts";
+import { Failure } from "../../src/failure.ts";
 import { type StreamTaskResponse, TaskState, TaskType } from "../../src/gen/proto/agent/v1/agent_pb.ts";
 import { runWorker, type WorkerNews } from "../../src/worker/worker.ts";
 import { startServer, type TestServer } from "../server.ts";
@@ -49,6 +50,9 @@ async function startWorker() {
         case "much":
           for (let piece = 0; piece < 100; piece += 1) await write(`${piece}`.padStart(10_000, "."));
           return undefined;
+        case "large":
+          for (let piece = 0; piece < LARGE_PIECES; piece += 1) await write(largePiece(piece));
+          return undefined;
         case "wait":
           await write("begun");
           await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -67,6 +71,13 @@ async function startWorker() {
       await running;
     },
   };
+}
+
+const LARGE_PIECES = 4;
+
+/** More than a strand takes, so that the one behind it ends the strand. */
+function largePiece(piece: number): string {
+  return `${piece}`.padStart(1_000_000, ".");
 }
 
 async function rest(strand: AsyncIterable<StreamTaskResponse>) {
@@ -109,6 +120,43 @@ test("runWorker() goes on with a stream of its own for a task that has more to s
   expect(text.length + outputOf(frames).length).toBe(1_000_000);
   expect(text).toBe(Array.from({ length: 100 }, (_, piece) => `${piece}`.padStart(10_000, ".")).join(""));
   expect(frames.at(-1)?.case).toBe("complete");
+});
+
+test("runWorker() leaves a strand that has hardly begun for a stream of its own, and callers of both kinds get every byte", async () => {
+  await using worker = await startWorker();
+  await using strands = new TaskStrands(server.client);
+  const written = Array.from({ length: LARGE_PIECES }, (_, piece) => largePiece(piece)).join("");
+  const request = { type: TaskType.CUSTOM, config: { command: "large" } };
+  const texts = (payload: StreamTaskResponse["payload"]) =>
+    payload.case === "output" ? [payload.value.text] : [];
+  /** Reads a task's output from a byte on by a stream of its own. */
+  const byStream = async (taskId: string, offset = 0n) => {
+    await using caller = await openTask(server.client, {
+      taskId,
+      offset,
+      payload: { case: "heartbeat", value: {} },
+    });
+    const frames = await caller.rest();
+    expect(frames.at(-1)?.case).toBe("complete");
+    return frames.flatMap(texts).join("");
+  };
+  // The worker waits for nothing before it writes from the second on, when it knows that the server has strands.
+  for (let task = 1; task <= 4; task += 1) {
+    const strand = strands.execute(request);
+    const { taskId } = await strand.accepted;
+    const got: string[] = [];
+    let failure: Failure | undefined;
+    try {
+      for await (const { payload } of strand) got.push(...texts(payload));
+    } catch (error) {
+      failure = Failure.from(error);
+    }
+    expect(failure?.details.reason).toBe("STRAND_FULL");
+    got.push(await byStream(taskId, BigInt(failure?.details.metadata?.offset ?? 0)));
+    expect(got.join("") === written).toBe(true);
+    expect((await byStream(taskId)) === written).toBe(true);
+    expect(await worker.heard("task_over", task)).toMatchObject({ report: { how: "completed" } });
+  }
 });
 
 test("runWorker() gives up a task that is cancelled while it is on a strand", async () => {
