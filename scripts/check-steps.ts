@@ -44,14 +44,14 @@ export const STAGES: readonly CheckStage[] = [
   },
 ];
 
-/** Builds the executable, and gives its path to the tests as BAAAHT_TEST_PROGRAM. */
+/** Builds the executable, and gives its path to the tests as TEST_PROGRAM. */
 function buildStep(name: string): CheckStep {
   const build = commandStep(name, bunScript("build.ts"));
   return {
     ...build,
     run: async (context) => {
       const outcome = await build.run(context);
-      if (outcome.failures.length === 0) context.env.BAAAHT_TEST_PROGRAM = join(ROOT, "dist", "baaaht");
+      if (outcome.failures.length === 0) context.env.TEST_PROGRAM = join(ROOT, "dist", "baaaht");
       return outcome;
     },
   };

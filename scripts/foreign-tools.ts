@@ -12,11 +12,11 @@ const GO_TOOLS_FOLDER = join(ROOT, ".cache", "go");
 /** The newest that Debian 12's Go builds. */
 const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.1";
 
-/** Finds Go, or installs Debian's, and gives its path to the tests as BAAAHT_GO. */
+/** Finds Go, or installs Debian's, and gives its path to the tests as TEST_GO. */
 export function goStep(name: string): CheckStep {
   return setUpStep(name, async (context) => {
     const path = await find("go", ["golang-go"], context);
-    context.env.BAAAHT_GO = path;
+    context.env.TEST_GO = path;
   });
 }
 
@@ -32,18 +32,18 @@ export function shellsStep(name: string): CheckStep {
   });
 }
 
-/** Builds grpcurl, and gives its path to the tests as BAAAHT_GRPCURL. */
+/** Builds grpcurl, and gives its path to the tests as TEST_GRPCURL. */
 export function grpcurlStep(name: string): CheckStep {
   return setUpStep(name, async (context) => {
     const go = await find("go", ["golang-go"], context);
     await must([go, "install", GRPCURL], context, { GOBIN: GO_TOOLS_FOLDER });
-    context.env.BAAAHT_GRPCURL = join(GO_TOOLS_FOLDER, "grpcurl");
+    context.env.TEST_GRPCURL = join(GO_TOOLS_FOLDER, "grpcurl");
   });
 }
 
 /**
  * Makes a Python environment with what examples/python/requirements.txt names, and gives the path of its interpreter to
- * the tests as BAAAHT_PYTHON.
+ * the tests as TEST_PYTHON.
  */
 export function pythonStep(name: string): CheckStep {
   return setUpStep(name, async (context) => {
@@ -54,7 +54,7 @@ export function pythonStep(name: string): CheckStep {
       [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted],
       context,
     );
-    context.env.BAAAHT_PYTHON = python;
+    context.env.TEST_PYTHON = python;
   });
 }
 

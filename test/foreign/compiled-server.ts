@@ -32,7 +32,7 @@ function compiled(): Promise<string> {
 
 async function build(): Promise<string> {
   const outfile = join(root, ".cache/foreign/baaaht");
-  const built = process.env.BAAAHT_TEST_PROGRAM;
+  const built = process.env.TEST_PROGRAM;
   if (built === undefined) await buildExecutable({ entrypoint: join(root, "src/main.ts"), outfile });
   else {
     await mkdir(dirname(outfile), { recursive: true });

@@ -7,13 +7,13 @@ const root = join(import.meta.dir, "../..");
 /** Programs that are not ours, as `bun run check` has set them up. */
 export const programs = {
   get go(): string {
-    return found("BAAAHT_GO", Bun.which("go"));
+    return found("TEST_GO", Bun.which("go"));
   },
   get python(): string {
-    return found("BAAAHT_PYTHON", join(root, ".cache/python/bin/python"));
+    return found("TEST_PYTHON", join(root, ".cache/python/bin/python"));
   },
   get grpcurl(): string {
-    return found("BAAAHT_GRPCURL", join(root, ".cache/go/grpcurl"));
+    return found("TEST_GRPCURL", join(root, ".cache/go/grpcurl"));
   },
 };
 

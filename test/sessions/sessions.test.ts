@@ -408,8 +408,10 @@ describe("close()", () => {
 
   test("whose caller goes away goes on without it", async () => {
     const gate = Promise.withResolvers<void>();
+    const stop = new AbortController();
     await using parts = await sessionParts({
       empty: async (id, { signal }) => {
+        setImmediate(() => stop.abort()); // its caller goes away once it has begun
         await gate.promise;
         expect(signal.aborted).toBe(false);
         await withoutContainers(parts, id);
@@ -417,9 +419,7 @@ describe("close()", () => {
     });
     const { id } = await parts.sessions.create(wanted(), call());
     await withContainer(parts, id);
-    const stop = new AbortController();
     const closing = parts.sessions.close(id, { reason: "r" }, call({ signal: stop.signal }));
-    setImmediate(() => setImmediate(() => stop.abort()));
     expect((await closing).life.state).toBe("closing");
     const finished = parts.sessions.finish(id, call()); // joins the attempt that is under way
     gate.resolve();
