@@ -171,25 +171,30 @@ export async function limitContainer(
 /** Resolves when the container is gone, also when another removal of it was under way already. */
 export async function removeContainer(engine: Engine, id: RuntimeId, signal: AbortSignal): Promise<void> {
   const doing = `remove ${named(id)}`;
-  try {
-    const query = { force: true, v: true };
-    const request = { doing, method: "DELETE", path: pathOf(id), query, kinds: goneOnlyInWords } as const;
-    const act = () => engine.act(request, signal);
-    await thawedIfNeeded(engine, id, { act, signal });
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    if (error.kind === "not_found") return;
-    if (!/removal of container .* is already in progress/i.test(error.message)) throw error;
-    await untilRemoved(engine, id, doing, signal);
+  const query = { force: true, v: true };
+  const request = { doing, method: "DELETE", path: pathOf(id), query, kinds: goneOnlyInWords } as const;
+  const act = () => engine.act(request, signal);
+  for (;;) {
+    try {
+      return await thawedIfNeeded(engine, id, { act, signal });
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      if (error.kind === "not_found") return;
+      if (!/removal of container .* is already in progress/i.test(error.message)) throw error;
+      if (await isRemovedSoon(engine, id, { doing, signal })) return;
+    }
   }
 }
 
-async function untilRemoved(
+/** How long another removal is waited for before it is tried again, in milliseconds: it may fail, and nobody tells. */
+const OTHER_REMOVAL_MS = 5_000;
+
+async function isRemovedSoon(
   engine: Engine,
   id: RuntimeId,
-  doing: string,
-  signal: AbortSignal,
-): Promise<void> {
+  { doing, signal }: { readonly doing: string; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const soon = AbortSignal.timeout(OTHER_REMOVAL_MS);
   try {
     await engine.act(
       {
@@ -198,12 +203,14 @@ async function untilRemoved(
         path: `${pathOf(id)}/wait`,
         query: { condition: "removed" },
         kinds: goneOnlyInWords,
-        boundMs: SLOW_ACT_MS,
       },
-      signal,
+      AbortSignal.any([signal, soon]),
     );
+    return true;
   } catch (error) {
-    if (!(error instanceof Failure && error.kind === "not_found")) throw error;
+    if (error instanceof Failure && error.kind === "not_found") return true;
+    if (soon.aborted && !signal.aborted) return false;
+    throw error;
   }
 }
 

@@ -88,3 +88,19 @@ test("stop() and remove() thaw a container first where the engine wants that", a
   await runtime.remove(ID, soon());
   expect(frozen).toBe(false);
 });
+
+test("remove() removes a container itself when another removal of it does not come to an end", async () => {
+  let asked = 0;
+  await using stub = await stubEngine({
+    "/_ping": { body: "OK" },
+    [`${CONTAINER}/wait`]: "never",
+    [CONTAINER]: () => {
+      asked += 1;
+      const message = `removal of container ${ID} is already in progress`;
+      return asked === 1 ? { status: 409, body: JSON.stringify({ message }) } : { status: 204, body: "" };
+    },
+  });
+  await using runtime = connectDocker({ dockerHost: stub.dockerHost });
+  await runtime.remove(ID, soon());
+  expect(asked).toBe(2);
+});

@@ -9,9 +9,9 @@ export interface StubAnswer {
   readonly body: string | Uint8Array;
 }
 
-/** Something that speaks as engines do that are not here: each path has its answer, or says one each time. */
+/** Something that speaks as engines do that are not here: each path has its answer, says one each time, or never answers. */
 export async function stubEngine(
-  answers: Readonly<Record<string, StubAnswer | (() => StubAnswer)>>,
+  answers: Readonly<Record<string, StubAnswer | "never" | (() => StubAnswer)>>,
 ): Promise<AsyncDisposable & { readonly dockerHost: string }> {
   const path = join(mkdtempSync(join(tmpdir(), "baaaht-stub-")), "engine.sock");
   const server = createServer((request, response) => {
@@ -19,6 +19,7 @@ export async function stubEngine(
       status: 404,
       body: '{"message":"page not found"}',
     };
+    if (found === "never") return;
     const answer = typeof found === "function" ? found() : found;
     response.writeHead(answer.status ?? 200, answer.headers);
     response.end(answer.body);
