@@ -8,7 +8,14 @@ import { sameFile } from "./same-file.ts";
 import { SqliteEvents } from "./sqlite-events.ts";
 import { sqliteFailure } from "./sqlite-failures.ts";
 import { columnOf, SqliteRows } from "./sqlite-rows.ts";
-import { busyFailure, closedFailure, lostFailure, stalledFailure } from "./store-failures.ts";
+import {
+  busyFailure,
+  closedFailure,
+  databaseGoneFailure,
+  logGoneFailure,
+  lostFailure,
+  stalledFailure,
+} from "./store-failures.ts";
 import { WriteAheadLog } from "./write-ahead-log.ts";
 
 /** The bound on what one commit holds: it bounds how long the event loop is held. */
@@ -55,7 +62,8 @@ export class SqliteStore implements Store {
   readonly install: string;
   readonly #database: Database;
   readonly #rows: SqliteRows;
-  readonly #checkFile: () => void;
+  readonly #path: string;
+  readonly #look: ReturnType<typeof sameFile>;
   readonly #log: WriteAheadLog;
   readonly #sync: () => Promise<void>;
   readonly #stalledAfterMs: number;
@@ -72,7 +80,8 @@ export class SqliteStore implements Store {
   /** Fails as `openDatabase` does. */
   constructor(path: string, options: SqliteStoreOptions = {}) {
     this.#database = openDatabase(path, options.migrations);
-    this.#checkFile = sameFile(path);
+    this.#path = path;
+    this.#look = sameFile(path);
     this.#log = openLog(path, this.#database);
     this.#sync = options.sync ?? (() => this.#log.sync());
     this.#stalledAfterMs = options.stalledAfterMs ?? stalledAfterMs;
@@ -205,7 +214,8 @@ export class SqliteStore implements Store {
       let notes = 0;
       for (const waiting of batch) notes += this.#apply(waiting, appended, settlements);
       this.#rows.save();
-      this.#checkFile();
+      const state = this.#look();
+      if (state !== "the same") throw databaseGoneFailure(this.#path, state);
       this.#database.query("COMMIT").run();
       if (notes > 0) written.holds = "changes";
     } catch (error) {
@@ -275,7 +285,7 @@ export class SqliteStore implements Store {
   #checkLog(): void {
     if (this.#log.isInPlace) return;
     this.#checkpoint();
-    throw this.#log.removedFailure();
+    throw logGoneFailure(this.#log.path);
   }
 
   #tell({ settlements, appended }: Written): void {

@@ -6,6 +6,22 @@ export function closedFailure(): Failure {
   return new Failure("unavailable", "Cannot use the store: it is closed", { reason: "SHUTTING_DOWN" });
 }
 
+/** @param state what has become of its file */
+export function databaseGoneFailure(path: string, state: string): Failure {
+  return unsavedFailure(`the database "${path}" was ${state}; put it back, or restart the server`);
+}
+
+export function logGoneFailure(path: string): Failure {
+  return unsavedFailure(`the database's log "${path}" was removed; restart the server`);
+}
+
+function unsavedFailure(why: string): Failure {
+  return new Failure("unavailable", `Cannot save the change: ${why}`, {
+    reason: "STORAGE_UNAVAILABLE",
+    retryAfterMs: 5_000,
+  });
+}
+
 export function stalledFailure(ms: number): Failure {
   return new Failure(
     "unavailable",
